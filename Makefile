@@ -1,0 +1,113 @@
+# One command each. `make` alone says what there is.
+PYTHON ?= python3
+VENV ?= .venv
+LATEST ?= .venv-latest
+WORKERS ?= 2
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test check prepare readme test-latest ci clean clean-all
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export NO_ALBUMENTATIONS_UPDATE := 1
+unexport PYTHONPATH
+
+BIN := $(abspath $(VENV))/bin
+LATEST_BIN := $(abspath $(LATEST))/bin
+REQUIREMENTS := settings.ini setup.py pyproject.toml
+# A log of a server needs no download bars; a person does.
+QUIET := $(if $(CI),--quiet)
+SAY = @printf '\n== %s  %s\n' "$$(date +%H:%M:%S)"
+
+help:
+	@echo 'make demo         install, degrade sample photos, train a small network, restore two photos (about 10 minutes)'
+	@echo 'make test         install, then run the library notebooks and pytest'
+	@echo 'make test-latest  the wheel in a fresh environment with the newest fastai: pytest and every tutorial'
+	@echo 'make ci           check + test + test-latest'
+	@echo 'make check        are notebooks, modules and README.md in step? (changes nothing)'
+	@echo 'make prepare      bring them in step: clean and export the notebooks, write README.md'
+	@echo 'make clean        remove what these commands wrote; clean-all: the environments too'
+
+### Environments: a stamp in each says for which requirements it was made ###
+
+$(VENV)/.installed: $(REQUIREMENTS)
+	$(SAY) 'Installing restorer_fastai in $(VENV)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(QUIET) -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(REQUIREMENTS)
+	$(SAY) 'Installing restorer_fastai and its development tools in $(VENV)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(QUIET) -e '.[dev]'
+	touch $(VENV)/.installed $@
+
+$(LATEST)/.made: $(REQUIREMENTS)
+	$(SAY) 'A fresh environment in $(LATEST)'
+	rm -rf $(LATEST)
+	$(PYTHON) -m venv $(LATEST)
+	touch $@
+
+### The demo: these are the commands to type for your own photos ###
+
+demo: export PATH := $(BIN):$(PATH)
+demo: $(VENV)/.installed
+	@rm -rf demo
+	$(SAY) 'Photos that installed packages carry: some to train on, two held out'
+	restorer samples --out demo/photos
+	$(SAY) 'Degrade them: a data set of damaged and clean pairs'
+	restorer build --photos demo/photos/train --out demo/data --mix lapaz2021 --valid-share 0.2 --workers $(WORKERS)
+	$(SAY) 'Train: the generator, the critic, then both against each other at two sizes'
+	restorer train --recipe quick --data demo/data --out demo/run
+	$(SAY) 'Damage the photos that the network has never seen, and restore them'
+	restorer degrade demo/photos/held_out --out demo/degraded --mix lapaz2021 --seed 1
+	restorer restore demo/degraded --out demo/restored --model demo/run/model.safetensors
+	$(SAY) 'Score: the degraded photo, a classical method, the network'
+	restorer evaluate --model demo/run/model.safetensors --photos demo/photos/held_out --out demo/scores
+	$(SAY) 'Done. A network trained for minutes on six photos: see README.md for what a longer run gives.'
+	@echo 'before and after   demo/scores/before_after.jpg'
+	@echo 'score table        demo/scores/scores.md'
+	@echo 'restored photos    demo/restored/  (from demo/degraded/)'
+	@echo 'the network        demo/run/model.safetensors, its log and sample pictures beside it'
+
+### Tests ###
+
+test: $(VENV)/.installed-dev
+	$(SAY) 'Library notebooks'
+	RESTORER_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/nbdev_test --skip_folder_re '^([_.]|tutorials)' --n_workers $(WORKERS) --do_print --timing
+	$(SAY) 'pytest'
+	RESTORER_QUICK=1 RESTORER_LANE=dev $(BIN)/pytest --durations 5
+
+test-latest: $(LATEST)/.made
+	$(SAY) 'Building the wheel and installing it in $(LATEST)'
+	rm -rf build dist
+	$(LATEST_BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf build
+	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore pytest nbclient ipykernel
+	$(LATEST_BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
+	$(SAY) 'pytest on the wheel, from an empty folder'
+	rm -rf $(LATEST)/empty && mkdir $(LATEST)/empty
+	cd $(LATEST)/empty && RESTORER_QUICK=1 RESTORER_LANE=latest $(LATEST_BIN)/pytest --rootdir $(CURDIR) -c $(CURDIR)/pyproject.toml --durations 5 $(CURDIR)/tests
+	$(SAY) 'Every tutorial, whole, from an empty folder'
+	RESTORER_QUICK=1 $(LATEST_BIN)/python tests/run_tutorials.py
+
+check: $(VENV)/.installed-dev
+	$(SAY) 'Notebooks clean and exported, README.md and links in step'
+	$(BIN)/python tests/check_notebooks.py
+
+prepare readme: $(VENV)/.installed-dev
+	$(BIN)/python tests/check_notebooks.py --fix
+
+ci: check test test-latest
+	$(SAY) 'All passed'
+
+clean:
+	rm -rf build dist demo *.egg-info .pytest_cache
+	find nbs restorer_fastai tests data_prep benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+clean-all: clean
+	rm -rf $(VENV) $(LATEST)

@@ -1,0 +1,55 @@
+"""Run the tutorials whole, as a student on Colab does: each in a fresh kernel, from an empty folder.
+
+    RESTORER_QUICK=1 python tests/run_tutorials.py          # all of them
+    RESTORER_QUICK=1 python tests/run_tutorials.py 03 05    # those whose name starts so
+"""
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+TUTORIALS = Path(__file__).resolve().parent.parent/'nbs'/'tutorials'
+CELL_SECONDS = 1200
+
+def clean_environment(home:Path):
+    "The kernel must be this Python, and must not see the checkout or the settings of whoever runs it."
+    os.environ.pop('PYTHONPATH', None)
+    os.environ.update(JUPYTER_PREFER_ENV_PATH='1', IPYTHONDIR=str(home), JUPYTER_CONFIG_DIR=str(home))
+
+def same_python_cell():
+    "A first cell which fails in a kernel of another Python."
+    return nbformat.v4.new_code_cell(f'import sys\nassert sys.prefix == {sys.prefix!r}, sys.prefix')
+
+def run_tutorial(path:Path)->str:
+    "Execute the notebook at `path`; the answer is its error, or nothing."
+    nb = nbformat.read(path, as_version=4)
+    nb.cells.insert(0, same_python_cell())
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(nb, timeout=CELL_SECONDS, kernel_name='python3', resources={'metadata': {'path': folder}})
+        try: client.execute()
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as e: return str(e)
+    return ''
+
+def main(starts:tuple)->int:
+    paths = [p for p in sorted(TUTORIALS.glob('*.ipynb')) if p.name.startswith(starts or '')]
+    if not paths:
+        print(f'No tutorial found in {TUTORIALS}', file=sys.stderr)
+        return 1
+    failed = []
+    with tempfile.TemporaryDirectory() as home:
+        clean_environment(Path(home))
+        for path in paths:
+            start = time.perf_counter()
+            error = run_tutorial(path)
+            print(f"{path.name}: {'FAILED' if error else 'ok'}, {time.perf_counter() - start:.0f} s", flush=True)
+            if error: print(error, file=sys.stderr, flush=True)
+            if error: failed.append(path.name)
+    print(f'{len(paths) - len(failed)} of {len(paths)} tutorials passed')
+    return 1 if failed else 0
+
+if __name__ == '__main__': sys.exit(main(tuple(sys.argv[1:])))

@@ -1,0 +1,176 @@
+"The commands as a person starts them: real processes, real files, real exit codes."
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from restorer_fastai.imaging import find_photos, read_photo, write_photo
+
+RESTORER = Path(sys.executable).with_name('restorer')
+
+def start(*args, cwd, **env):
+    "Start a command in a process group of its own, as a shell does."
+    env = {**os.environ, 'NO_COLOR': '1', 'COLUMNS': '200', 'OMP_NUM_THREADS': '1', **env}
+    return subprocess.Popen([RESTORER, *map(str, args)], cwd=cwd, env=env, text=True, start_new_session=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+def run(*args, cwd, code=0, **env):
+    "Run a command to its end: what it wrote to (stdout, stderr). No command ever shows a traceback."
+    process = start(*args, cwd=cwd, **env)
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == code, f'{args}\n{out}\n{err}'
+    assert 'Traceback' not in out + err
+    return out, err
+
+def error_of(*args, cwd):
+    "Run a command that cannot do its work: the one line in which it says why."
+    out, err = run(*args, cwd=cwd, code=1)
+    line = err.strip().splitlines()[-1]
+    assert line.startswith('error: '), err
+    return line
+
+def contents(folder): return {o.relative_to(folder).as_posix(): o.read_bytes() for o in sorted(folder.rglob('*')) if o.is_file()}
+
+@pytest.fixture(scope='session')
+def small(tmp_path_factory, samples):
+    "The sample photos, small, in folders with awkward names."
+    home = tmp_path_factory.mktemp('photos')
+    for photo in find_photos(samples):
+        img = read_photo(photo)
+        step = min(img.shape[:2])//96
+        write_photo(home/photo.parent.name/'año 1950'/f'{photo.stem} ñ.png', img[::step, ::step])
+    return home
+
+@pytest.fixture(scope='session')
+def data(tmp_path_factory, small):
+    "A data set of the small photos."
+    home = tmp_path_factory.mktemp('data')
+    run('build', '--photos', small/'train', '--out', 'set', '--valid-share', '0.2', cwd=home)
+    return home/'set'
+
+def test_help_is_quick_and_names_every_command(tmp_path):
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        out, _ = run('--help', cwd=tmp_path)
+        times.append(time.perf_counter() - begin)
+    assert min(times) < 1
+    assert all(name in out for name in ('samples', 'build', 'check', 'degrade', 'train', 'evaluate', 'restore'))
+
+def test_version(tmp_path):
+    from restorer_fastai import __version__
+    assert run('--version', cwd=tmp_path)[0].strip() == f'restorer_fastai {__version__}'
+
+def test_a_wrong_option_shows_the_usage(tmp_path):
+    assert '--mux' in run('build', '--mux', 'archive', cwd=tmp_path, code=2)[1]
+    assert '--data' in run('evaluate', '--out', 'scores', cwd=tmp_path, code=2)[1]
+
+def test_same_seed_same_bytes_whatever_the_workers(tmp_path, small):
+    for out, workers in ('one', 1), ('two', 2): run('build', '--photos', small/'train', '--out', out, '--workers', workers, '--seed', 7, cwd=tmp_path)
+    assert contents(tmp_path/'one') == contents(tmp_path/'two')
+    run('build', '--photos', small/'train', '--out', 'other', '--seed', 8, cwd=tmp_path)
+    assert contents(tmp_path/'one')['manifest.csv'] != contents(tmp_path/'other')['manifest.csv']
+
+def test_build_lists_what_it_cannot_read_and_goes_on(tmp_path, small):
+    photos = tmp_path/'photos'
+    for photo in find_photos(small/'train')[:2]: write_photo(photos/photo.name, read_photo(photo))
+    (photos/'half.png').write_bytes(find_photos(photos)[0].read_bytes()[:3000])
+    run('build', '--photos', photos, '--out', 'set', cwd=tmp_path, code=2)
+    assert 'half.png' in (tmp_path/'set'/'rejected.csv').read_text()
+    assert len(contents(tmp_path/'set'/'input')) == 2
+
+def test_check_finds_a_changed_pair(data, tmp_path):
+    assert 'no problems' in run('check', data, cwd=tmp_path)[0]
+    copy = shutil.copytree(data, tmp_path/'copy')
+    spoilt = next((copy/'target').rglob('*.png'))
+    write_photo(spoilt, 255 - read_photo(spoilt))
+    assert spoilt.stem in run('check', copy, cwd=tmp_path, code=1)[0]
+
+def test_data_prep_scripts_are_the_commands(small, tmp_path):
+    scripts = Path(__file__).resolve().parent.parent/'data_prep'
+    for line in ([scripts/'build_dataset.py', '--photos', small/'train', '--out', 'set', '--pairs', 'none'], [scripts/'check_dataset.py', 'set']):
+        done = subprocess.run([sys.executable, *line], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert {'manifest.csv', 'dataset.json'} <= {*contents(tmp_path/'set')}
+
+def test_restore_keeps_names_and_sizes_and_does_nothing_twice(small, tiny_model, tmp_path):
+    line = 'restore', small/'held_out', '--out', 'restored', '--model', tiny_model
+    run(*line, cwd=tmp_path)
+    names = sorted(contents(small/'held_out'))
+    assert sorted(contents(tmp_path/'restored')) == names
+    for name in names: assert read_photo(tmp_path/'restored'/name).shape == read_photo(small/'held_out'/name).shape
+    before = contents(tmp_path/'restored')
+    (tmp_path/'restored'/names[0]).write_bytes(b'mine')
+    assert '2 skipped' in run(*line, cwd=tmp_path)[0]
+    assert (tmp_path/'restored'/names[0]).read_bytes() == b'mine'
+    run(*line, '--overwrite', cwd=tmp_path)
+    assert contents(tmp_path/'restored') == before
+
+def test_restore_goes_on_after_a_broken_photo(small, tiny_model, tmp_path):
+    good = find_photos(small/'held_out')[0]
+    (tmp_path/'broken.png').write_bytes(good.read_bytes()[:2000])
+    out, err = run('restore', good, 'broken.png', '--out', 'restored', '--model', tiny_model, cwd=tmp_path, code=2)
+    assert 'broken.png' in out + err
+    assert [*contents(tmp_path/'restored')] == [good.name]
+
+def test_evaluate_a_data_set_on_its_held_out_photos(data, tiny_model, tmp_path):
+    out, _ = run('evaluate', '--model', tiny_model, '--data', data, '--out', 'scores', '--short-side', 64, cwd=tmp_path)
+    assert 'restored' in out
+    assert sorted(contents(tmp_path/'scores')) == ['before_after.jpg', 'scores.csv', 'scores.md']
+
+@pytest.mark.parametrize('line, says', [
+    ('build --photos nowhere --out set', 'nowhere'),
+    ('build --photos . --out ../set --mix archiv', 'lapaz2021'),
+    ('check nowhere', 'restorer build'),
+    ('degrade nowhere.jpg --out damaged', 'nowhere.jpg'),
+    ('restore nowhere.jpg --out restored --model no.safetensors', 'nowhere.jpg'),
+    ('train --data nowhere --out run', 'restorer build'),
+    ('train --recipe nowhere.yaml --data nowhere --out run', 'nowhere'),
+    ('evaluate --photos nowhere --model no.safetensors --out scores', 'no.safetensors')])
+def test_an_error_is_one_line_that_helps(line, says, tmp_path):
+    before = contents(tmp_path)
+    assert says in error_of(*line.split(), cwd=tmp_path)
+    assert contents(tmp_path) == before
+
+def test_a_missing_network_is_an_error_that_names_the_remedy(small, tmp_path):
+    assert 'restorer train' in error_of('restore', small/'held_out', '--out', 'restored', cwd=tmp_path)
+    assert 'restorer train' in error_of('restore', small/'held_out', '--out', 'restored', '--model', 'run/model.safetensors', cwd=tmp_path)
+
+def test_a_bug_shows_its_traceback(tmp_path):
+    code = "import restorer_fastai.imaging as i\ndef bug(out): [].pop()\ni.copy_samples = bug\nfrom restorer_fastai.cli import app\napp(['samples', '--out', 'x'])"
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and 'IndexError' in done.stderr and 'Traceback' in done.stderr
+
+def test_debug_shows_where_an_error_came_from(tmp_path):
+    process = start('check', 'nowhere', cwd=tmp_path, RESTORER_DEBUG='1')
+    assert 'Traceback' in process.communicate(timeout=100)[1]
+
+def stop_when(process, begun, seconds=120):
+    "Press Ctrl-C as soon as `begun` is true; (exit code, what it wrote)."
+    end = time.monotonic() + seconds
+    while not begun() and process.poll() is None and time.monotonic() < end: time.sleep(.05)
+    assert process.poll() is None, process.communicate()
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=100)
+    return process.returncode, out + err
+
+@pytest.fixture(scope='session')
+def many(tmp_path_factory, samples):
+    "Enough photos to be stopped while working on them."
+    home, img = tmp_path_factory.mktemp('many'), read_photo(samples/'train'/'coffee.png')
+    for i in range(60): write_photo(home/f'{i}.jpg', img[i:300 + i, i:300 + i])
+    return home
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_ctrl_c_stops_a_build_which_then_goes_on(many, tmp_path, workers):
+    line = 'build', '--photos', many, '--out', 'set', '--workers', workers
+    code, said = stop_when(start(*line, cwd=tmp_path), lambda: len(list(tmp_path.glob('set/input/train/*.png'))) > 3)
+    assert code == 130 and 'Traceback' not in said and 'stopped' in said
+    run(*line, cwd=tmp_path)
+    run('build', '--photos', many, '--out', 'whole', cwd=tmp_path)
+    assert contents(tmp_path/'set') == contents(tmp_path/'whole')

@@ -1,0 +1,225 @@
+"What a notebook cell tests badly: imports in a fresh process, weight files with faults, many sizes."
+import hashlib, json, pickle, subprocess, sys
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from restorer_fastai.imaging import PhotoError, read_photo, sample_photo, write_photo
+from restorer_fastai.layers import NetConfig, build_network
+from restorer_fastai.restore import Restorer
+from restorer_fastai.weights import CONTRACT, WeightsError, _content_hash, load_weights, save_weights
+
+torch.set_num_threads(1)
+
+
+def run_python(code):
+    "Run `code` in a fresh interpreter and return what it printed."
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+class Toy(nn.Module):
+    "A photo-to-photo network that sees no further than 3 px."
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        convs = [nn.Conv2d(ni, nf, 3, padding=1) for ni, nf in ((3, 8), (8, 8), (8, 3))]
+        self.net = nn.Sequential(convs[0], nn.ReLU(), convs[1], nn.ReLU(), convs[2])
+        self.looks = []
+
+    def look(self, thumbnail, mode=None):
+        self.looks.append(tuple(thumbnail.shape[-2:]))
+        return torch.tensor(.25)
+
+    def forward(self, x, context):
+        assert x.shape[2] % 32 == 0 and x.shape[3] % 32 == 0 and min(x.shape[2:]) >= 64
+        return self.net(x) + context
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    "A good weight file of a small untrained network."
+    torch.manual_seed(0)
+    net = build_network(NetConfig(arch='resnet18', norm='batch'))
+    return save_weights(tmp_path_factory.mktemp('weights')/'model.safetensors', net, dict(recipe='quick'))
+
+
+def refused(path, **kwargs):
+    "The message with which loading `path` is refused; it names the file."
+    with pytest.raises(WeightsError) as e: Restorer.load(path, device='cpu', **kwargs)
+    assert str(path) in str(e.value) and e.value.remedy
+    return str(e.value)
+
+
+# --- imports
+
+HEAVY = ('torch', 'fastai', 'albumentations', 'torchvision', 'skimage', 'sklearn', 'cv2', 'matplotlib', 'gradio', 'pandas')
+
+@pytest.mark.parametrize('module, heavy', [('restorer_fastai', (*HEAVY, 'PIL', 'numpy')), ('restorer_fastai.imaging', HEAVY),
+    ('restorer_fastai.restore', [h for h in HEAVY if h != 'torch'])])
+def test_imports_are_light(module, heavy):
+    assert run_python(f'import {module}, sys; print([m for m in {list(heavy)!r} if m in sys.modules])') == '[]'
+
+def test_restoring_loads_no_training_room(weights, tmp_path):
+    write_photo(tmp_path/'in.png', sample_photo('china')[:64, :64])
+    rooms = 'degrade negative dataset data losses generator critic gan evaluate train'.split()
+    code = f'''
+import sys; from restorer_fastai import Restorer
+Restorer.load({str(weights)!r}, device='cpu').restore_folder({str(tmp_path/'in.png')!r}, {str(tmp_path/'out')!r}, progress=False)
+print([m for m in ['restorer_fastai.' + r for r in {rooms!r}] + ['albumentations', 'gradio'] if m in sys.modules])'''
+    assert run_python(code) == '[]'
+    assert read_photo(tmp_path/'out'/'in.png').shape == (64, 64, 3)
+
+
+# --- weight files with faults
+
+def test_good_weights_load(weights):
+    net, meta = load_weights(weights)
+    assert meta['recipe'] == 'quick' and meta['contract'] == CONTRACT and not net.training
+    assert load_file(weights).keys() == net.state_dict().keys()
+
+@pytest.mark.parametrize('keep', [0, 5, 9, 1000, 100_000, -1])
+def test_truncated(weights, tmp_path, keep):
+    p = tmp_path/'cut.safetensors'
+    p.write_bytes(weights.read_bytes()[:keep])
+    assert 'cut short' in refused(p)
+
+@pytest.mark.parametrize('where', [200, 3000, 500_000, -1])
+def test_flipped_bit_anywhere(weights, tmp_path, where):
+    data = bytearray(weights.read_bytes())
+    data[where] ^= 1
+    p = tmp_path/'flipped.safetensors'
+    p.write_bytes(data)
+    assert 'Copy it again' in refused(p)
+
+def test_foreign_files(tmp_path):
+    save_file({'w': torch.zeros(3)}, tmp_path/'other.safetensors')
+    assert 'another program' in refused(tmp_path/'other.safetensors')
+    save_file({'w': torch.zeros(3)}, tmp_path/'format.safetensors', metadata={'format': 'pt'})
+    assert 'another program' in refused(tmp_path/'format.safetensors')
+    (tmp_path/'photo.safetensors').write_bytes(b'\xff\xd8\xff\xe0' + b'x'*100)
+    assert 'no weight file' in refused(tmp_path/'photo.safetensors')
+    assert 'no such file' in refused(tmp_path/'missing.safetensors')
+    assert 'folder' in refused(tmp_path)
+
+def rewritten(weights, path, rehash=True, **changes):
+    "A copy of the weight file with a changed header."
+    from safetensors import safe_open
+    with safe_open(weights, framework='pt') as f: header = dict(json.loads(f.metadata()['restorer_fastai']), **changes)
+    tensors = load_file(weights)
+    if rehash: header['sha256'] = _content_hash(tensors, header['network'], header['normalize'])
+    save_file(tensors, path, metadata={'restorer_fastai': json.dumps(header)})
+    return path
+
+def test_headers_that_do_not_fit(weights, tmp_path):
+    assert 'pip install -U' in refused(rewritten(weights, tmp_path/'newer.safetensors', contract=CONTRACT + 1))
+    assert 'contract' in refused(rewritten(weights, tmp_path/'none.safetensors', contract=None))
+    shifted = [[.485, .456, .407], [.229, .224, .225]]
+    assert 'content hash' in refused(rewritten(weights, tmp_path/'shifted.safetensors', rehash=False, normalize=shifted))
+    other = NetConfig(arch='resnet34', norm='batch').to_dict()
+    assert 'does not fit' in refused(rewritten(weights, tmp_path/'other.safetensors', network=other))
+    assert 'does not fit' in refused(rewritten(weights, tmp_path/'arch.safetensors', network=dict(other, arch='vgg99')))
+    assert 'does not fit' in refused(rewritten(weights, tmp_path/'later.safetensors', network=dict(other, moods=3)))
+    assert 'does not fit' in refused(rewritten(weights, tmp_path/'empty.safetensors', network=None))
+    save_file(load_file(weights), tmp_path/'list.safetensors', metadata={'restorer_fastai': '[1]'})
+    assert 'header is damaged' in refused(tmp_path/'list.safetensors')
+
+class Trap:
+    "Unpickled, it writes a file."
+    def __init__(self, path): self.path = path
+    def __reduce__(self): return open, (str(self.path), 'w')
+
+@pytest.mark.parametrize('protocol', [2, 3, 4, 5, 'torch', 'torch-legacy'])
+def test_pickles_are_not_opened(tmp_path, protocol):
+    sprung, p = tmp_path/'sprung', tmp_path/'model.safetensors' # the name does not help
+    if protocol == 'torch': torch.save(Trap(sprung), p)
+    elif protocol == 'torch-legacy': torch.save(Trap(sprung), p, _use_new_zipfile_serialization=False)
+    else: p.write_bytes(pickle.dumps(Trap(sprung), protocol=protocol))
+    assert 'trusted=True' in refused(p)
+    p = p.rename(tmp_path/'model.pkl')
+    assert 'trusted=True' in refused(p)
+    with pytest.raises(WeightsError): load_weights(p)
+    assert not sprung.exists()
+    assert 'learn.export()' in refused(p, trusted=True) # opened now, but no learner
+    assert sprung.exists() # the trap does work
+
+def test_trusted_means_pickles_only(weights, tmp_path):
+    assert Restorer.load(weights, trusted=True, device='cpu').meta['recipe'] == 'quick'
+    p = tmp_path/'old.pkl'
+    p.write_bytes(pickle.dumps({'a': 1}, protocol=0))
+    assert 'no weight file' in refused(p, trusted=True)
+
+def test_reference_says_how_to_train():
+    with pytest.raises(WeightsError, match='restorer train --recipe quick.*make demo'): Restorer.load(device='cpu')
+
+def test_failed_save_leaves_the_old_file(weights, tmp_path):
+    p = tmp_path/'model.safetensors'
+    p.write_bytes(weights.read_bytes())
+    net, _ = load_weights(p)
+    with pytest.raises(TypeError): save_weights(p, net, dict(scores=object()))
+    assert hashlib.sha256(p.read_bytes()).digest() == hashlib.sha256(weights.read_bytes()).digest()
+    assert [q.name for q in tmp_path.iterdir()] == ['model.safetensors']
+
+
+# --- sizes and tiles
+
+SIZES = (1, 1), (1, 300), (300, 1), (2, 3), (31, 33), (63, 64), (65, 127), (128, 128), (129, 321), (500, 40)
+
+@pytest.mark.parametrize('h, w', SIZES)
+def test_any_size(h, w):
+    toy = Toy()
+    img = np.random.default_rng(0).integers(0, 256, (h, w, 3), dtype=np.uint8)
+    tiled = Restorer(toy, device='cpu', tile=128, overlap=32).restore(img)
+    whole = Restorer(Toy(), device='cpu', tile=512).restore(img)
+    assert tiled.shape == whole.shape == img.shape and tiled.dtype == np.uint8
+    assert len(toy.looks) == 1 and max(toy.looks[0]) <= 256
+    assert np.abs(tiled.astype(int) - whole).max() <= 1 # the toy sees less far than what is cut off between tiles
+
+def test_tiles_agree_with_the_whole_photo_in_float():
+    img = sample_photo('china').astype(np.float32)/255
+    whole = Restorer(Toy(), device='cpu', tile=640).restore(img)
+    for tile, overlap in ((64, 32), (160, 32), (256, 128)):
+        assert np.abs(Restorer(Toy(), device='cpu', tile=tile, overlap=overlap).restore(img) - whole).max() < 1e-5
+
+def test_same_answer_twice_and_for_every_kind():
+    r, img = Restorer(Toy(), device='cpu', tile=128, overlap=32), sample_photo('chelsea')[:150, :200]
+    assert (r.restore(img) == r.restore(img.copy())).all()
+    t = torch.from_numpy(img).permute(2, 0, 1).float()/255
+    out = r.restore(torch.stack([t, t.flip(2)]))
+    assert out.shape == (2, 3, 150, 200) and out.dtype == torch.float32 and not out.requires_grad
+    assert ((out[0].permute(1, 2, 0).numpy()*255).round() == r.restore(img)).all()
+
+def test_a_folder_with_bad_files_goes_on(tmp_path):
+    src, r = tmp_path/'in', Restorer(Toy(), device='cpu', tile=128)
+    for i in range(3): write_photo(src/f'{i}.png', sample_photo('coffee')[:40, :50])
+    (src/'text.jpg').write_text('hello')
+    (src/'zero.png').touch()
+    s = r.restore_folder(src, tmp_path/'out', progress=False)
+    assert [p.name for p in s.restored] == ['0.png', '1.png', '2.png']
+    assert [p.name for p, _ in s.failed] == ['text.jpg', 'zero.png']
+    assert 'holds text' in str(s) and 'empty' in str(s) and '3 restored' in str(s)
+
+def test_a_hard_link_is_an_input_too(tmp_path):
+    write_photo(tmp_path/'in'/'a.png', sample_photo('coffee')[:40, :50])
+    (tmp_path/'out').mkdir()
+    (tmp_path/'out'/'a.png').hardlink_to(tmp_path/'in'/'a.png')
+    r = Restorer(Toy(), device='cpu')
+    with pytest.raises(PhotoError, match='replace'): r.restore_folder(tmp_path/'in', tmp_path/'out', overwrite=True)
+
+def test_progress_is_shown_on_stderr(tmp_path, capsys):
+    write_photo(tmp_path/'a.png', sample_photo('coffee')[:40, :50])
+    Restorer(Toy(), device='cpu').restore_folder(tmp_path/'a.png', tmp_path/'out')
+    shown = capsys.readouterr()
+    assert '1/1' in shown.err and shown.out == ''
+
+def test_names_that_differ_in_case_only(tmp_path):
+    "Two inputs side by side prove that the disk keeps them apart; two from different folders do not."
+    r, img = Restorer(Toy(), device='cpu'), sample_photo('coffee')[:40, :50]
+    for name in ('one/a.png', 'two/A.png'): write_photo(tmp_path/name, img)
+    folders = [tmp_path/'one', tmp_path/'two']
+    with pytest.raises(PhotoError, match='both'): r.restore_folder(folders, tmp_path/'out', progress=False)
+    write_photo(tmp_path/'one'/'A.png', img)
+    if len(list((tmp_path/'one').iterdir())) == 2:
+        assert len(r.restore_folder(tmp_path/'one', tmp_path/'out', progress=False).restored) == 2
