@@ -14,6 +14,7 @@ SHELL := bash
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export NO_ALBUMENTATIONS_UPDATE := 1
+export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH
 
 BIN := $(abspath $(VENV))/bin

@@ -18,7 +18,7 @@ def tiny_model(tmp_path_factory):
     "A saved network, untrained: for what does not depend on its weights."
     import torch
     from restorer_fastai.layers import NetConfig, build_network
-    from restorer_fastai.restore import save_weights
+    from restorer_fastai.weights import save_weights
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('model')/'model.safetensors'
     save_weights(path, build_network(NetConfig(arch='resnet18')), {})

@@ -141,6 +141,35 @@ def test_a_missing_network_is_an_error_that_names_the_remedy(small, tmp_path):
     assert 'restorer train' in error_of('restore', small/'held_out', '--out', 'restored', cwd=tmp_path)
     assert 'restorer train' in error_of('restore', small/'held_out', '--out', 'restored', '--model', 'run/model.safetensors', cwd=tmp_path)
 
+TINY = """
+network: {arch: resnet18}
+critic: {nf: 8}
+valid_samples: 1
+stages:
+  - {kind: generator, size: 32, epochs: EPOCHS, samples: 8, bs: 4}
+  - {kind: critic, size: 64, samples: 4, bs: 4}
+  - {kind: gan, size: 64, samples: 8, bs: 4}
+"""
+
+def log_rows(run): return (run/'log.csv').read_text().splitlines()[1:] if (run/'log.csv').exists() else []
+
+def test_from_photos_to_a_restored_photo(data, small, tmp_path):
+    (tmp_path/'tiny.yaml').write_text(TINY.replace('EPOCHS', '2'))
+    line = 'train', '--recipe', 'tiny.yaml', '--data', data, '--out', 'run'
+    assert 'run/model.safetensors' in run(*line, cwd=tmp_path)[0]
+    before = contents(tmp_path/'run')
+    assert {'model.safetensors', 'log.csv', 'checkpoint.pt'} <= {*before} and any(o.startswith('samples/') for o in before)
+    assert len(log_rows(tmp_path/'run')) == 4
+    run(*line, cwd=tmp_path)
+    assert contents(tmp_path/'run')['log.csv'] == before['log.csv']
+    run('degrade', small/'held_out', '--out', 'damaged', '--mix', 'archive', cwd=tmp_path)
+    run('restore', 'damaged', '--out', 'restored', '--model', 'run/model.safetensors', cwd=tmp_path)
+    assert len(find_photos(tmp_path/'restored')) == len(find_photos(small/'held_out'))
+    run('evaluate', '--photos', small/'held_out', '--short-side', 64, '--model', 'run/model.safetensors', '--out', 'scores', cwd=tmp_path)
+    assert 'PSNR' in (tmp_path/'scores'/'scores.md').read_text()
+    (tmp_path/'tiny.yaml').write_text(TINY.replace('EPOCHS', '3'))
+    assert 'another recipe' in error_of(*line, cwd=tmp_path)
+
 def test_a_bug_shows_its_traceback(tmp_path):
     code = "import restorer_fastai.imaging as i\ndef bug(out): [].pop()\ni.copy_samples = bug\nfrom restorer_fastai.cli import app\napp(['samples', '--out', 'x'])"
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
@@ -174,3 +203,12 @@ def test_ctrl_c_stops_a_build_which_then_goes_on(many, tmp_path, workers):
     run(*line, cwd=tmp_path)
     run('build', '--photos', many, '--out', 'whole', cwd=tmp_path)
     assert contents(tmp_path/'set') == contents(tmp_path/'whole')
+
+def test_ctrl_c_stops_training_which_then_goes_on(data, tmp_path):
+    (tmp_path/'tiny.yaml').write_text(TINY.replace('EPOCHS', '8'))
+    line = 'train', '--recipe', 'tiny.yaml', '--data', data, '--out', 'run'
+    code, said = stop_when(start(*line, cwd=tmp_path), lambda: len(log_rows(tmp_path/'run')) > 1)
+    assert code == 130 and 'Traceback' not in said and 'stopped' in said
+    out, _ = run(*line, cwd=tmp_path)
+    assert 'going on' in out
+    assert [o.split(',')[3] for o in log_rows(tmp_path/'run')][:8] == [str(i + 1) for i in range(8)]
