@@ -32,16 +32,17 @@ def _mirror(
 def _padded(n): return max(64, math.ceil(n/32)*32)
 def _before(n): return (_padded(n) - n)//2 # so that all four borders of the photo are continued
 
-# %% ../nbs/13_restore.ipynb #c8884dbb
+# %% ../nbs/13_restore.ipynb #13fb6662
 def _rise(tile, shared):
     "Weights along a tile that shares its first `shared` px with a neighbour: 0 in the outer quarter, then a ramp to 1."
     margin = shared//4
     return np.clip((np.arange(tile) + .5 - margin)/(shared - 2*margin), 0, 1) if shared else np.ones(tile)
 
 def _starts(n, tile, overlap):
-    "Where tiles begin along a side of `n` > `tile` px: evenly spread, neighbours sharing at least `overlap` px."
-    k = math.ceil((n - overlap)/(tile - overlap))
-    return [round(i*(n - tile)/(k - 1)) for i in range(k)]
+    "Where tiles begin along a side of `n` > `tile` px: spread out on multiples of 32, the network's own grid."
+    step = max((tile - overlap)//32*32, 32)
+    k = math.ceil((n - tile)/step)
+    return [i*(n - tile)//k//32*32 for i in range(k + 1)]
 
 def _tiles(
     n:int, # Length of the side, px

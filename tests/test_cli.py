@@ -146,7 +146,7 @@ network: {arch: resnet18}
 critic: {nf: 8}
 valid_samples: 1
 stages:
-  - {kind: generator, size: 32, epochs: EPOCHS, samples: 8, bs: 4}
+  - {kind: generator, size: 64, epochs: EPOCHS, samples: 8, bs: 4}
   - {kind: critic, size: 64, samples: 4, bs: 4}
   - {kind: gan, size: 64, samples: 8, bs: 4}
 """
