@@ -104,14 +104,14 @@ def build(
     typer.echo(summary)
     if summary.counts['rejected'] > summary.counts['duplicates']: raise typer.Exit(2)
 
-# %% ../nbs/40_cli.ipynb #0f5f911d
+# %% ../nbs/40_cli.ipynb #8f7da091
 @app.command()
 def check(
     data:Annotated[Path, typer.Argument(help='A built data set')],
 ):
     "Check a built data set: are its photos there, unchanged, and on one side of the split only? Exit code 1 when not."
     from restorer_fastai.dataset import check_dataset
-    problems = check_dataset(data)
+    problems = check_dataset(data, progress=True)
     for problem in problems: typer.echo(problem)
     typer.echo(f'{data}: {len(problems) or "no"} problem{"s"[:len(problems) != 1]}')
     if problems: raise typer.Exit(1)

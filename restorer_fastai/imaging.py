@@ -283,10 +283,11 @@ def from_tensor(
         t = t[0]
     return np.ascontiguousarray(t.detach().float().cpu().numpy().transpose(1, 2, 0)) # (H, W, 3)
 
-# %% ../nbs/00_imaging.ipynb #a9828d4a
+# %% ../nbs/00_imaging.ipynb #b6867cbd
 def _showable(x):
     "Any photo -> numpy uint8 (H, W, 3) or (H, W)."
-    return to_uint8(from_tensor(x) if hasattr(x, 'detach') else x)
+    if not hasattr(x, 'detach'): return to_uint8(x)
+    return to_uint8(from_tensor(x) if x.is_floating_point() else from_tensor(x)/255)
 
 def show_photos(
     photos, # A photo or a list: numpy (H, W, 3) or (H, W), uint8 or float in [0, 1]; tensors (3, H, W); a batch (N, 3, H, W)
