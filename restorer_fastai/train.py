@@ -7,7 +7,7 @@ __all__ = ['STAGE_KINDS', 'MIN_SIZE', 'RECIPES', 'LOG_COLUMNS', 'METRICS', 'Reci
            'SeedEpoch', 'StageProgress', 'TrainingError', 'EpochEnd', 'EpochLog', 'sample_sheet', 'SampleSheet',
            'Checkpoint', 'RunState', 'run_stage', 'stage_name', 'train']
 
-# %% ../nbs/12_train.ipynb #151499c6
+# %% ../nbs/12_train.ipynb #4659e43b
 import csv
 import json
 import math
@@ -24,7 +24,7 @@ import yaml
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import *
-from fastai.torch_core import set_seed
+from fastai.torch_core import set_seed, to_device
 from fastcore.foundation import L
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torchvision.utils import make_grid
@@ -290,7 +290,7 @@ class RunState:
         self.stage, self.epoch, self.opt = self.stage + 1, 0, None
         self.save()
 
-# %% ../nbs/12_train.ipynb #1bb3fdf5
+# %% ../nbs/12_train.ipynb #8dded522
 METRICS = [psnr_metric, ssim_metric]
 
 def _stage_learner(recipe, stage, state, data, seed, device, cbs):
@@ -331,7 +331,7 @@ def run_stage(
     learn = _stage_learner(recipe, stage, state, data, seed, device, cbs)
     if state.opt is not None:
         if learn.opt is None: learn.create_opt()
-        learn.opt.load_state_dict({k: L(v) for k,v in state.opt.items()})
+        learn.opt.load_state_dict({k: L(to_device(v, learn.dls.device)) for k,v in state.opt.items()})
     learn.remove_cb(ProgressCallback)
     with learn.no_logging(): _fit_stage(learn, stage, state.epoch, recipe.pretrained)
 
