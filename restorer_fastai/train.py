@@ -7,7 +7,7 @@ __all__ = ['STAGE_KINDS', 'MIN_SIZE', 'RECIPES', 'LOG_COLUMNS', 'METRICS', 'Reci
            'SeedEpoch', 'StageProgress', 'TrainingError', 'EpochEnd', 'EpochLog', 'sample_sheet', 'SampleSheet',
            'Checkpoint', 'RunState', 'run_stage', 'stage_name', 'train']
 
-# %% ../nbs/12_train.ipynb #4659e43b
+# %% ../nbs/12_train.ipynb #5d3341c9
 import csv
 import json
 import math
@@ -31,7 +31,7 @@ from torchvision.utils import make_grid
 
 from .critic import CriticNet, critic_dls, critic_learner
 from .data import get_dls
-from .dataset import dataset_info, dataset_mix
+from .dataset import dataset_info, dataset_mix, read_manifest
 from .degrade import load_mix
 from .gan import GanLearner, TurnLog
 from .generator import generator_learner, load_encoder
@@ -372,7 +372,7 @@ def _meta(recipe, data, i, run):
     return dict(recipe=recipe.to_dict(), stage=stage_name(recipe, i), mix=mix.to_dict(), sizes=[o.size for o in recipe.stages[:i+1]],
                 photos=dataset_info(data)['counts'], scores=_score(run))
 
-# %% ../nbs/12_train.ipynb #6771ed67
+# %% ../nbs/12_train.ipynb #c73bae49
 def train(
     recipe, # 'quick', 'reference', a YAML file or a `Recipe`
     data, # Folder that `build_dataset` wrote
@@ -384,6 +384,7 @@ def train(
     Writes model.safetensors, and before the first GAN stage of each size pretrained-SIZE.safetensors; log.csv, turns.csv, samples/.
     Raises RecipeError for a recipe that cannot be trained and TrainingError when training fails."""
     recipe, run = load_recipe(recipe), Path(out)
+    read_manifest(data) # an error here leaves nothing behind
     _claim(run, recipe, data)
     set_seed(recipe.seed)
     state = RunState(run, build_network(recipe.network), CriticNet(**recipe.critic))
