@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ RESTORER = Path(sys.executable).with_name('restorer')
 def start(*args, cwd, **env):
     "Start a command in a process group of its own, as a shell does."
     env = {**os.environ, 'NO_COLOR': '1', 'COLUMNS': '200', 'OMP_NUM_THREADS': '1', **env}
-    return subprocess.Popen([RESTORER, *map(str, args)], cwd=cwd, env=env, text=True, start_new_session=True,
+    heed_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL) # a background job is started deaf to it
+    return subprocess.Popen([RESTORER, *map(str, args)], cwd=cwd, env=env, text=True, start_new_session=True, preexec_fn=heed_ctrl_c,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 def run(*args, cwd, code=0, **env):
