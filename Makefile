@@ -79,7 +79,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(SAY) 'Library notebooks'
-	RESTORER_QUICK=1 OMP_NUM_THREADS=1 PYTHONWARNINGS='ignore:Failed to create YAML' $(BIN)/nbdev_test --skip_folder_re '^([_.]|tutorials)' --n_workers $(WORKERS) --do_print --timing
+	RESTORER_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/nbdev_test --skip_folder_re '^([_.]|tutorials)' --n_workers $(WORKERS) --do_print --timing
 	$(SAY) 'pytest'
 	RESTORER_QUICK=1 RESTORER_LANE=dev $(BIN)/pytest --durations 5
 
