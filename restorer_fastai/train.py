@@ -290,7 +290,7 @@ class RunState:
         self.stage, self.epoch, self.opt = self.stage + 1, 0, None
         self.save()
 
-# %% ../nbs/12_train.ipynb #8dded522
+# %% ../nbs/12_train.ipynb #ae644d0e
 METRICS = [psnr_metric, ssim_metric]
 
 def _stage_learner(recipe, stage, state, data, seed, device, cbs):
@@ -312,8 +312,9 @@ def _stage_learner(recipe, stage, state, data, seed, device, cbs):
 
 def _fit_stage(learn, stage, start_epoch, pretrained):
     lr = slice(stage.lr/100, stage.lr) if pretrained and not stage.frozen and stage.kind == 'generator' else stage.lr
-    if stage.kind == 'gan': learn.fit(stage.epochs, start_epoch=start_epoch)
-    else: learn.fit_one_cycle(stage.epochs, lr, start_epoch=start_epoch)
+    if stage.kind == 'gan': lr, kwargs = [stage.lr, stage.critic_lr], dict(moms=(0., 0., 0.)) # a moving target wants no momentum
+    else: kwargs = {}
+    learn.fit_one_cycle(stage.epochs, lr, start_epoch=start_epoch, **kwargs) # warms up: Adam's first steps are its boldest
 
 def run_stage(
     recipe:Recipe, # The run's recipe
