@@ -23,7 +23,7 @@ from .generator import FastPrecision
 from .layers import RestorerNet
 from .losses import get_loss
 
-# %% ../nbs/09_gan.ipynb #4dd14b4c
+# %% ../nbs/09_gan.ipynb #35bd082b
 class TurnTaker(GANTrainer):
     "`GANTrainer` whose resting network really rests, and whose turns survive validation and the end of a fit."
     def __setattr__(self, name, value): object.__setattr__(self, name, value) # fastai warns that the model has these names too: they are the same
@@ -37,6 +37,7 @@ class TurnTaker(GANTrainer):
     def before_validate(self):
         self._turn = self.gen_mode
         super().before_validate()
+        self.model.eval() # fastai's leaves the generator in training mode: batch norm would learn from the validation photos
 
     def after_validate(self): self.switch(self._turn)
 
