@@ -44,7 +44,7 @@ class DegradeInput(ItemTransform):
         degraded = apply_steps(to_float(x), self.mix.draw(seed).steps)
         return PILImage.create(to_uint8(degraded)), y
 
-# %% ../nbs/04_data.ipynb #6dd2ac93
+# %% ../nbs/04_data.ipynb #421aae5b
 def _open_photo(path): return PILImage.create(read_photo(path))
 
 def _photo_block(): return TransformBlock(type_tfms=_open_photo, batch_tfms=IntToFloatTensor)
@@ -52,7 +52,9 @@ def _photo_block(): return TransformBlock(type_tfms=_open_photo, batch_tfms=IntT
 def _photo_table(root, on_the_fly):
     "The manifest as the columns that the DataBlock reads: input, target, is_valid."
     root, rows = Path(root), read_manifest(root)
-    if on_the_fly: inputs = targets = [str(photos_root(root)/o) for o in rows.source]
+    if on_the_fly:
+        photos = photos_root(root)
+        inputs = targets = [str(photos/o) for o in rows.source]
     else:
         if (rows.input == '').any():
             raise ValueError(f"{root} holds no pairs for all its photos: build it with `--pairs all`, or train on the fly")

@@ -75,7 +75,7 @@ class ThresholdSwitcher(AdaptiveGANSwitcher):
     @property
     def gan_trainer(self): return self.turn_taker # the name under which fastai's switcher looks for it
 
-# %% ../nbs/09_gan.ipynb #b24bca69
+# %% ../nbs/09_gan.ipynb #ab339409
 def gan_splitter(gan): # two groups: the generator's parameters, the critic's
     return [params(gan.generator), params(gan.critic)]
 
@@ -102,7 +102,7 @@ class GanLearner(Learner):
         **kwargs # For `Learner`, `metrics` for instance
     ):
         gan = RestorerGAN(generator, critic).to(dls.device)
-        gen_loss, critic_loss = gan_loss_from_func(get_loss(loss) if isinstance(loss, str) else loss, _adversarial, weights)
+        gen_loss, critic_loss = gan_loss_from_func(get_loss(loss), _adversarial, weights)
         cbs = [FastPrecision(), TurnTaker(switch_eval=True, show_img=False), ThresholdSwitcher(critic_thresh, max_critic), *L(cbs)]
         super().__init__(dls, gan, loss_func=GANLoss(gen_loss, critic_loss, gan), splitter=gan_splitter, lr=[lr, critic_lr], wd=wd,
                          opt_func=partial(Adam, mom=0., sqr_mom=0.99), cbs=cbs, **kwargs)

@@ -62,7 +62,7 @@ def load_encoder(
     encoder = nn.Sequential(*list(backbone.children())[:-2]) # without pooling and the classifier, as fastai cuts it
     net.unet.layers[0].load_state_dict(encoder.state_dict())
 
-# %% ../nbs/07_generator.ipynb #7a549228
+# %% ../nbs/07_generator.ipynb #ed82057b
 def generator_splitter(net): # encoder, then everything else: what `freeze` freezes
     encoder = net.unet.layers[0]
     return [list(encoder.parameters()), [p for layer in net.unet.layers[1:] for p in layer.parameters()]]
@@ -78,7 +78,7 @@ def generator_learner(
     **kwargs # For `Learner`, `metrics` for instance
 ) -> Learner: # Its model is a `RestorerNet`; frozen when pretrained
     "A learner for the generator: fastai's `unet_learner` under the project's contract."
-    kwargs |= dict(wd=wd, splitter=generator_splitter, loss_func=get_loss(loss) if isinstance(loss, str) else loss,
+    kwargs |= dict(wd=wd, splitter=generator_splitter, loss_func=get_loss(loss),
                    cbs=[FastPrecision(), *L(cbs)])
     if net is not None: return Learner(dls, net.to(dls.device), **kwargs)
     learn = unet_learner(dls, ARCHS[config.arch], pretrained=False, normalize=False, **config.unet_kwargs(), **kwargs)

@@ -25,12 +25,13 @@ class CharbonnierLoss(nn.Module):
     ) -> Tensor: # A number
         return torch.sqrt((pred - target)**2 + self.eps**2).mean()
 
-# %% ../nbs/06_losses.ipynb #7ee201c2
+# %% ../nbs/06_losses.ipynb #a02f84aa
 LOSSES = {'mse': MSELossFlat, 'l1': L1LossFlat, 'charbonnier': CharbonnierLoss}
 
 def get_loss(
-    name:str='mse', # A key of `LOSSES`
+    name='mse', # A key of `LOSSES`; a loss function stays as it is
 ): # The loss function
     "The pixel loss called `name`. Raises ValueError when there is none."
+    if not isinstance(name, str): return name
     if name not in LOSSES: raise ValueError(f"loss '{name}' is unknown; choose one of {list(LOSSES)}")
     return LOSSES[name]()
