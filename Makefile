@@ -77,33 +77,30 @@ demo: $(VENV)/.installed
 
 ### Tests ###
 
-# What tests write goes into a folder that is emptied: networks of 120 MB each would fill the disk of a small machine.
-test: private export TMPDIR := $(abspath $(VENV))/tmp
+# What tests write goes into folders that are emptied: networks of 120 MB each would fill the disk of a small machine.
 test: $(VENV)/.installed-dev
-	rm -rf $(TMPDIR) && mkdir $(TMPDIR)
+	rm -rf $(VENV)/tmp && mkdir $(VENV)/tmp
 	$(SAY) 'Library notebooks'
-	RESTORER_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/nbdev_test --skip_folder_re '^([_.]|tutorials)' --n_workers $(WORKERS) --do_print --timing
+	TMPDIR=$(abspath $(VENV))/tmp RESTORER_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/nbdev_test --skip_folder_re '^([_.]|tutorials)' --n_workers $(WORKERS) --do_print --timing
 	$(SAY) 'pytest'
-	rm -rf $(TMPDIR) && mkdir $(TMPDIR)
-	RESTORER_QUICK=1 RESTORER_LANE=dev $(BIN)/pytest --durations 5
-	rm -rf $(TMPDIR)
+	rm -rf $(VENV)/tmp && mkdir $(VENV)/tmp
+	TMPDIR=$(abspath $(VENV))/tmp RESTORER_QUICK=1 RESTORER_LANE=dev $(BIN)/pytest --durations 5
+	rm -rf $(VENV)/tmp
 
-test-latest: private export TMPDIR := $(abspath $(LATEST))/tmp
 test-latest: $(LATEST)/.made
-	rm -rf $(TMPDIR) && mkdir $(TMPDIR)
 	$(SAY) 'Building the wheel and installing it in $(LATEST)'
 	rm -rf build dist
 	$(LATEST_BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	rm -rf build
-	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore pytest nbclient ipykernel
+	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore pytest hypothesis nbclient ipykernel
 	$(LATEST_BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	$(SAY) 'pytest on the wheel, from an empty folder'
-	rm -rf $(LATEST)/empty && mkdir $(LATEST)/empty
-	cd $(LATEST)/empty && RESTORER_QUICK=1 RESTORER_LANE=latest $(LATEST_BIN)/pytest --rootdir $(CURDIR) -c $(CURDIR)/pyproject.toml --durations 5 $(CURDIR)/tests
+	rm -rf $(LATEST)/{empty,tmp} && mkdir $(LATEST)/{empty,tmp}
+	cd $(LATEST)/empty && TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 RESTORER_LANE=latest $(LATEST_BIN)/pytest --rootdir $(CURDIR) -c $(CURDIR)/pyproject.toml --durations 5 $(CURDIR)/tests
 	$(SAY) 'Every tutorial, whole, from an empty folder'
-	rm -rf $(TMPDIR) && mkdir $(TMPDIR)
-	RESTORER_QUICK=1 $(LATEST_BIN)/python tests/run_tutorials.py
-	rm -rf $(TMPDIR)
+	rm -rf $(LATEST)/tmp && mkdir $(LATEST)/tmp
+	TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 $(LATEST_BIN)/python tests/run_tutorials.py
+	rm -rf $(LATEST)/tmp
 
 check: $(VENV)/.installed-dev
 	$(SAY) 'Notebooks clean and exported, README.md and links in step'
