@@ -3,11 +3,12 @@ import hashlib, json, pickle, subprocess, sys
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 from restorer_fastai.imaging import PhotoError, read_photo, sample_photo, write_photo
 from restorer_fastai.layers import NetConfig, build_network
-from restorer_fastai.restore import Restorer
+from restorer_fastai.restore import Restorer, _tiles
 from restorer_fastai.weights import CONTRACT, WeightsError, _content_hash, load_weights, save_weights
 
 torch.set_num_threads(1)
@@ -165,17 +166,33 @@ def test_failed_save_leaves_the_old_file(weights, tmp_path):
 
 # --- sizes and tiles
 
-SIZES = (1, 1), (1, 300), (300, 1), (2, 3), (31, 33), (63, 64), (65, 127), (128, 128), (129, 321), (500, 40)
+SIDES = st.one_of(st.sampled_from([1, 2, 31, 32, 33, 63, 64, 65, 127, 128, 129]), st.integers(1, 400))
 
-@pytest.mark.parametrize('h, w', SIZES)
-def test_any_size(h, w):
-    toy = Toy()
-    img = np.random.default_rng(0).integers(0, 256, (h, w, 3), dtype=np.uint8)
-    tiled = Restorer(toy, device='cpu', tile=128, overlap=32).restore(img)
-    whole = Restorer(Toy(), device='cpu', tile=512).restore(img)
-    assert tiled.shape == whole.shape == img.shape and tiled.dtype == np.uint8
+@settings(max_examples=40, deadline=None, derandomize=True)
+@example(h=1, w=3000, dtype='uint8', tile=64, overlap=32, seed=0)
+@example(h=3000, w=1, dtype='float32', tile=64, overlap=16, seed=0)
+@given(h=SIDES, w=SIDES, dtype=st.sampled_from(['uint8', 'uint16', 'float32', 'float64']), tile=st.sampled_from([64, 128, 160, 512]),
+       overlap=st.integers(16, 32), seed=st.integers(0, 9))
+def test_any_size_type_and_tiling(h, w, dtype, tile, overlap, seed):
+    toy, top = Toy(), dict(uint8=255, uint16=65535).get(dtype, 1)
+    img = (np.random.default_rng(seed).random((h, w, 3))*top).astype(dtype)
+    before = img.copy()
+    tiled = Restorer(toy, device='cpu', tile=tile, overlap=overlap).restore(img)
+    whole = Restorer(Toy(), device='cpu', tile=3008).restore(img)
+    assert tiled.shape == img.shape and (img == before).all() and np.isfinite(tiled).all()
+    assert tiled.dtype == (np.float32 if top == 1 else dtype) and 0 <= tiled.min() and tiled.max() <= top
     assert len(toy.looks) == 1 and max(toy.looks[0]) <= 256
-    assert np.abs(tiled.astype(int) - whole).max() <= 1 # the toy sees less far than what is cut off between tiles
+    assert np.abs(tiled.astype(float) - whole).max() <= top/255 # the toy sees less far than what is cut off between tiles
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(n=st.integers(1, 20_000), tile=st.integers(2, 40).map(lambda k: 32*k), share=st.floats(0, .5))
+def test_tiles_cover_any_side_once(n, tile, share):
+    tiles, padded = _tiles(n, tile, int(share*tile)), max(64, -(-n//32)*32)
+    total = np.zeros(padded)
+    for start, length, weights in tiles:
+        assert start % 32 == 0 and length % 32 == 0 and start + length <= padded and weights.min() >= 0
+        total[start:start + length] += weights
+    assert np.abs(total - 1).max() < 1e-5
 
 def test_tiles_agree_with_the_whole_photo_in_float():
     img = sample_photo('china').astype(np.float32)/255
