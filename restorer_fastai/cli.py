@@ -126,7 +126,7 @@ def _exit_with(done:int, failed:int):
     "End a command that worked on many photos: 0 when all are done, 1 when none, 2 when some."
     if failed: raise typer.Exit(2 if done else 1)
 
-# %% ../nbs/40_cli.ipynb #74f958f9
+# %% ../nbs/40_cli.ipynb #11a568c4
 def _photos_below(paths):
     "All photos below `paths`. Raises `PhotoError` when there are none."
     from restorer_fastai.imaging import PhotoError, find_photos
@@ -140,13 +140,12 @@ def _targets(
     suffix:str='.png', # Of the results
 )->dict: # Photo -> where its result goes, each once
     "Name a result for every photo below `paths`. Raises `PhotoError` when there is none."
-    from restorer_fastai.imaging import PhotoError, find_photos
+    from restorer_fastai.imaging import PhotoError, find_photos, result_path
     named, _ = {}, _photos_below(paths)
     for root in paths:
         for photo in find_photos(root):
-            inside = photo.relative_to(root) if Path(root).is_dir() else Path(photo.name)
-            target = out/inside.with_suffix(suffix)
-            if target in named.values() and photo not in named: target = out/inside.with_name(inside.name + suffix)
+            target = result_path(photo, root, out, suffix)
+            if target in named.values() and photo not in named: target = target.with_name(photo.name + suffix)
             named.setdefault(photo, target)
     lost = {o.resolve() for o in named} & {o.resolve() for o in named.values()}
     if lost: raise PhotoError(min(lost), 'the result would replace the photo', 'Give another folder for the results.')

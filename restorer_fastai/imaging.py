@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PHOTO_SUFFIXES', 'MAX_PIXELS', 'SAMPLES', 'HELD_OUT', 'FileError', 'PhotoError', 'is_photo', 'find_photos',
-           'from_pil', 'read_photo', 'write_beside', 'to_float', 'to_uint8', 'write_photo', 'photo_exif', 'sample_path',
-           'sample_photo', 'copy_samples', 'to_tensor', 'from_tensor', 'show_photos', 'rgb_to_grey', 'rgb_to_ycbcr',
-           'ycbcr_to_rgb', 'rgb_to_lab', 'lab_to_rgb']
+           'result_path', 'from_pil', 'read_photo', 'write_beside', 'to_float', 'to_uint8', 'write_photo', 'photo_exif',
+           'sample_path', 'sample_photo', 'copy_samples', 'to_tensor', 'from_tensor', 'show_photos', 'rgb_to_grey',
+           'rgb_to_ycbcr', 'ycbcr_to_rgb', 'rgb_to_lab', 'lab_to_rgb']
 
 # %% ../nbs/00_imaging.ipynb #9c7aec1b
 import contextlib, importlib.util, io, os, shutil, uuid, warnings
@@ -40,26 +40,47 @@ def is_photo(
     path = Path(path)
     return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith('.')
 
-# %% ../nbs/00_imaging.ipynb #5f900fbc
+# %% ../nbs/00_imaging.ipynb #8f4208ca
+def _folder_error(e):
+    "The `PhotoError` for an `OSError` met while listing a folder."
+    return PhotoError(e.filename, f'this folder cannot be read ({e.strerror})', 'Change its permissions, or leave it out.')
+
 def find_photos(
     roots, # A folder or file, or a list of them: folders are searched with all below, files pass through whatever their name
+    onerror=None, # Called with a `PhotoError` for each folder that cannot be read; a warning when not given
 )->list: # Sorted `Path`s, each once
-    "All photos under `roots`. Raises `PhotoError` when one of the roots does not exist."
+    """All photos under `roots`. Links to folders are not followed, so that no loop of links can trap us.
+    Raises `PhotoError` when one of the roots does not exist."""
     roots = [roots] if isinstance(roots, (str, os.PathLike)) else list(roots)
-    found = set()
+    found, missed = set(), []
     for root in map(Path, roots):
-        if root.is_dir(): found.update(Path(d)/f for d, _, fs in os.walk(root) for f in fs if is_photo(f))
-        elif root.exists(): found.add(root)
-        else: raise PhotoError(root, 'there is no such file or folder', 'Check the path.')
+        if os.path.isdir(root): found.update(Path(d)/f for d, _, fs in os.walk(root, onerror=missed.append) for f in fs if is_photo(f))
+        elif os.path.exists(root): found.add(root)
+        else: raise PhotoError(root, 'there is no such file or folder, or it is hidden from you', 'Check the path.')
+    for e in map(_folder_error, missed):
+        if onerror: onerror(e)
+        else: warnings.warn(f'{e} Its photos are left out.', stacklevel=2)
     return sorted(found)
 
-# %% ../nbs/00_imaging.ipynb #4d5df3db
+# %% ../nbs/00_imaging.ipynb #5cd8e8ef
+def result_path(
+    src, # A photo that `find_photos(root)` found
+    root, # The folder or file that a person named
+    out, # Folder for the results
+    suffix:str=None, # Format of the result, such as '.png'; that of `src` when not given, PNG if we cannot write that
+)->Path: # Below `out`, in the place that `src` has below `root`
+    "Where the result for `src` goes. Nothing is checked or made: two photos may get the same path."
+    src = Path(src)
+    place = src.relative_to(root) if os.path.isdir(root) else Path(src.name)
+    return Path(out)/place.with_suffix(suffix or (src.suffix if src.suffix.lower() in PHOTO_SUFFIXES else '.png'))
+
+# %% ../nbs/00_imaging.ipynb #c338adf3
 _SAVE_AS = 'Open it in a photo program and save it as JPEG, PNG or 8/16-bit TIFF.'
 _COPY_AGAIN = 'Copy or download it again from where it came.'
 
 def _check_file(path):
     "Raise `PhotoError` for what can be told without decoding."
-    if not path.exists(): raise PhotoError(path, 'there is no such file', 'Check the path.')
+    if not os.path.exists(path): raise PhotoError(path, 'there is no such file, or it is hidden from you', 'Check the path.')
     if path.is_dir(): raise PhotoError(path, 'this is a folder, not a photo', 'Give a file, or use find_photos for a folder.')
     if path.stat().st_size == 0: raise PhotoError(path, 'the file is empty (0 bytes)', _COPY_AGAIN)
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Restorer', 'FolderSummary']
 
-# %% ../nbs/13_restore.ipynb #29162430
+# %% ../nbs/13_restore.ipynb #54eacfd3
 import contextlib, importlib.util, math, os, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from PIL import Image
 from torch import nn
 from .imaging import (FileError, PhotoError, PHOTO_SUFFIXES, find_photos, from_pil, from_tensor, photo_exif, read_photo,
-    to_float, to_tensor, to_uint8, write_photo)
+    result_path, to_float, to_tensor, to_uint8, write_photo)
 from .weights import TRAIN_ONE, WeightsError, file_kind, load_weights, save_weights
 
 # %% ../nbs/13_restore.ipynb #53ff81e3
@@ -261,19 +261,14 @@ class FolderSummary:
         counts = f'{len(self.restored)} restored, {len(self.skipped)} skipped (already there), {len(self.failed)} failed'
         return '\n'.join([f'{counts}; see {self.out}', *(f'  {p}: {why}' for p, why in self.failed)])
 
-# %% ../nbs/13_restore.ipynb #473bf3ba
-def _target(src, root, out, suffix):
-    "Where the restored `src`, found under `root`, goes."
-    rel = src.relative_to(root) if root.is_dir() else Path(src.name)
-    return out/rel.with_suffix(suffix or (src.suffix if src.suffix.lower() in PHOTO_SUFFIXES else '.png'))
-
+# %% ../nbs/13_restore.ipynb #7d3a87c7
 def _plan(paths, out, suffix):
     "Pairs (photo, target). Photos in `out` are left out when `out` lies inside a folder of `paths`: they are earlier results."
     jobs = {}
     for root in map(Path, [paths] if isinstance(paths, (str, os.PathLike)) else paths):
         nested = root.resolve() in out.resolve().parents
         for src in find_photos(root):
-            if not (nested and out.resolve() in src.resolve().parents): jobs[src, _target(src, root, out, suffix)] = None
+            if not (nested and out.resolve() in src.resolve().parents): jobs[src, result_path(src, root, out, suffix)] = None
     return list(jobs)
 
 def _check_plan(jobs):
