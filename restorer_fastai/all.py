@@ -12,6 +12,7 @@ from .generator import *
 from .critic import *
 from .gan import *
 from .metrics import *
+from .page import *
 from .evaluate import *
 from .train import *
 from .restore import *
