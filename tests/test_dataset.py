@@ -1,4 +1,5 @@
 "Data sets as they go wrong in life: broken files, killed runs, edited folders. And the scripts in data_prep/."
+import errno
 import hashlib
 import io
 import os
@@ -7,15 +8,19 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from restorer_fastai.dataset import DatasetError, build_dataset, check_dataset, photos_root, read_manifest, render_pair
+from restorer_fastai.dataset import DatasetError, build_dataset, check_dataset, photos_root, read_manifest, render_pair, scan_photos
 from restorer_fastai.imaging import find_photos, read_photo, write_photo
 
 DATA_PREP = Path(__file__).parents[1]/'data_prep'
@@ -79,16 +84,61 @@ def test_bad_files_are_listed_and_the_run_goes_on(photos, tmp_path):
     (photos/'letter.jpg').write_text('Dear grandmother')
     (photos/'empty.png').write_bytes(b'')
     shutil.copy(photos/'coffee.jpg', photos/'zz copy.jpg')
-    (photos/'loop').symlink_to(photos)
+    (photos/'more'/'loop').symlink_to(photos)
     (photos/'nowhere.jpg').symlink_to(photos/'gone.jpg')
+    write_photo(photos/'dot.png', np.zeros((1, 1, 3), np.uint8))
+    write_photo(photos/'strip.png', np.zeros((300, 8, 3), np.uint8))
+    frames = [Image.fromarray(read_photo(o)).convert('P') for o in (photos/'coffee.jpg', photos/'rocket.jpg')]
+    for name in ('dance.gif', 'dance.jpg'): frames[0].save(photos/name, format='GIF', save_all=True, append_images=frames[1:])
+    (photos/'IMG_1.HEIC').write_bytes(b'\0\0\0\x18ftypheic' + bytes(99))
+    (photos/'notes.txt').write_text('no photo, and not called one') # not listed
+    why = {'cut.jpg': 'cut short', 'letter.jpg': 'text', 'empty.png': '0 bytes', 'more/loop': 'links to folders', 'nowhere.jpg': 'no such file',
+           'dot.png': '1 x 1 pixels', 'strip.png': '8 x 300 pixels', 'dance.gif': '256 colours', 'dance.jpg': '256 colours',
+           'IMG_1.HEIC': 'HEIC', 'zz copy.jpg': 'duplicate of coffee.jpg: equal pixels'}
     summary = build_dataset(photos, tmp_path/'set', **quiet)
     rejected = pd.read_csv(tmp_path/'set'/'rejected.csv').set_index('source').reason
-    assert set(rejected.index) == {'cut.jpg', 'letter.jpg', 'empty.png', 'zz copy.jpg', 'nowhere.jpg'}
-    assert rejected['zz copy.jpg'] == 'duplicate of coffee.jpg: equal pixels'
-    assert 'cut short' in rejected['cut.jpg'] and '0 bytes' in rejected['empty.png'] and 'text' in rejected['letter.jpg']
+    assert set(rejected.index) == set(why)
+    for name, reason in why.items(): assert reason in rejected[name], name
     assert not rejected.str.contains(str(tmp_path)).any()
-    assert (summary.unreadable, summary.counts['duplicates'], summary.written) == (4, 1, 12)
+    assert (summary.unreadable, summary.counts['duplicates'], summary.written) == (10, 1, 12)
     assert check_dataset(tmp_path/'set') == []
+
+def test_print_and_scanner_files_are_photos(photos, tmp_path):
+    rgb = Image.open(photos/'coffee.jpg').transpose(Image.Transpose.ROTATE_90)
+    rgb.convert('CMYK').save(photos/'print.jpg', quality=95)
+    deep = np.asarray(rgb.convert('L')).astype(np.uint16)*257
+    Image.fromarray(deep).save(photos/'scan.tif')
+    Image.fromarray(deep[::-1]).save(photos/'scan.png')
+    assert build_dataset(photos, tmp_path/'set', **quiet).written == 15
+    rows = read_manifest(tmp_path/'set').set_index('source')
+    def target(name): return read_photo(tmp_path/'set'/rows.target[name]).astype(int)
+    assert np.abs(target('print.jpg') - np.asarray(rgb)).mean() < 5
+    assert (target('scan.tif')[..., 0] == deep//257).all() and (target('scan.png')[..., 2] == deep[::-1]//257).all()
+    assert check_dataset(tmp_path/'set') == []
+
+@contextmanager
+def as_somebody_without_rights():
+    "Root may read everything; nobody may not."
+    if os.geteuid(): return (yield)
+    os.seteuid(65534)
+    try: yield
+    finally: os.seteuid(0)
+
+@pytest.mark.skipif(not hasattr(os, 'geteuid'), reason='no such permissions on this system')
+def test_what_may_not_be_read_is_listed(photos):
+    with tempfile.TemporaryDirectory() as folder: # pytest's own is closed to others
+        album = Path(folder)/'album'
+        shutil.copytree(photos, album)
+        os.chmod(folder, 0o755)
+        shutil.copytree(photos/'more', album/'locked')
+        scan_photos(album) # whatever is imported late is imported now
+        closed = album/'locked', album/'more', album/'rocket.jpg'
+        for o,mode in zip(closed, (0o000, 0o444, 0o000)): o.chmod(mode) # more: its names can be read, its files cannot
+        with as_somebody_without_rights(): reasons = {o['source']: o['reason'] for o in scan_photos(album)}
+        for o in closed: o.chmod(0o755)
+    assert len(reasons) == 13 and sum(o == '' for o in reasons.values()) == 5
+    for name, why in {'locked': 'ermission', 'rocket.jpg': 'ermission', 'more/rocket.jpg': 'hidden from you'}.items(): assert why in reasons[name]
+    assert folder not in str(reasons)
 
 def test_names_do_not_collide_or_confuse(photos, tmp_path):
     img = read_photo(photos/'coffee.jpg')
@@ -121,17 +171,39 @@ def test_nothing_to_build_from(tmp_path):
 
 # Stopped and started again
 
-def test_killed_and_started_again(photos, tmp_path):
-    for i in range(150): write_photo(photos/'many'/f'{i}.jpg', read_photo(photos/'flower.jpg')//(1 + i/50))
-    code = "import sys; from restorer_fastai.dataset import build_dataset; build_dataset(*sys.argv[1:], progress=False)"
-    process = subprocess.Popen([sys.executable, '-c', code, photos, tmp_path/'set'])
-    while len(list(tmp_path.glob('set/input/train/*/*.png'))) < 5 and process.poll() is None: time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+@contextmanager
+def half_built(photos, out, workers=1):
+    "A process that builds for a while and has written some pairs."
+    for i in range(75):
+        for o in ('flower', 'rocket'): write_photo(photos/'many'/f'{o}{i}.jpg', np.roll(read_photo(photos/f'{o}.jpg'), i + 1, axis=1))
+    code = "import sys; from restorer_fastai.dataset import build_dataset as b; b(*sys.argv[1:3], workers=int(sys.argv[3]), progress=False)"
+    process = subprocess.Popen([sys.executable, '-c', code, photos, out, str(workers)])
+    try:
+        while len(list(out.glob('input/train/*/*.png'))) < 5 and process.poll() is None: time.sleep(0.01)
+        yield process
+    finally:
+        process.kill() # with -9
+        process.wait()
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_killed_and_started_again(photos, tmp_path, workers):
+    with half_built(photos, tmp_path/'set', workers): pass
     again = build_dataset(photos, tmp_path/'set', **quiet)
-    assert again.kept >= 5 and again.written + again.kept == again.counts['photos']
+    assert again.kept >= 5 and again.written > 0 and again.written + again.kept == again.counts['photos'] == 162
     build_dataset(photos, tmp_path/'fresh', **quiet)
     assert all_bytes(tmp_path/'set') == all_bytes(tmp_path/'fresh')
+
+def test_two_builds_at_once(photos, tmp_path):
+    with half_built(photos, tmp_path/'set') as process:
+        process.send_signal(signal.SIGSTOP) # it cannot get ready before we are
+        before = all_bytes(tmp_path/'set')
+        for overwrite in (False, True):
+            with pytest.raises(DatasetError, match='another run is building .*set'):
+                build_dataset(photos, tmp_path/'set', overwrite=overwrite, **quiet)
+        assert all_bytes(tmp_path/'set') == before
+        build_dataset(photos, tmp_path/'other', pairs='none', **quiet) # elsewhere nobody minds
+    build_dataset(photos, tmp_path/'set', **quiet) # the dead one's lock is no obstacle
+    assert check_dataset(tmp_path/'set') == [] and '.lock' not in names(tmp_path/'set')
 
 def test_going_on_after_photos_came_and_went(photos, tmp_path):
     build_dataset(photos, tmp_path/'set', **quiet)
@@ -151,6 +223,63 @@ def test_a_disk_that_refuses(photos, tmp_path):
     (tmp_path/'set'/'target').unlink()
     build_dataset(photos, tmp_path/'set', **quiet)
     assert check_dataset(tmp_path/'set') == []
+
+@contextmanager
+def small_disk(folder, kilobytes):
+    "A disk of its own. A function that mounts it again with other options; skips the test where we may not."
+    def mount(*options): return subprocess.run(['mount', '-t', 'tmpfs', '-o', ','.join(options), 'tmpfs', folder], capture_output=True)
+    folder.mkdir()
+    if not shutil.which('mount') or mount(f'size={kilobytes}k').returncode: pytest.skip('needs the right to mount a disk')
+    try: yield lambda option: mount('remount', option)
+    finally: subprocess.run(['umount', '-l', folder], check=True)
+
+def assert_only_whole_files(root):
+    "Nothing half-written, and nothing left lying beside."
+    assert not [o for o in names(root) if Path(o).name.startswith('.')]
+    for o in root.rglob('*.png'): read_photo(o)
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_full_disk(photos, tmp_path, workers):
+    build_dataset(photos, tmp_path/'fresh', **quiet)
+    with small_disk(tmp_path/'disk', 256) as remount:
+        out = tmp_path/'disk'/'set'
+        with pytest.raises(DatasetError, match='No space left on device. Mend that and start again'):
+            build_dataset(photos, out, workers=workers, **quiet)
+        assert_only_whole_files(out)
+        remount('size=20m') # somebody makes room
+        assert build_dataset(photos, out, workers=workers, **quiet).kept > 0
+        assert all_bytes(out) == all_bytes(tmp_path/'fresh')
+
+def test_a_disk_that_fills_up_in_the_middle_of_each_file(photos, tmp_path, monkeypatch):
+    "As above where no disk can be mounted: each write in turn stops half-way."
+    build_dataset(photos, tmp_path/'fresh', **quiet)
+    write, out, room = Path.write_bytes, tmp_path/'set', [0]
+    def full(self, data):
+        room[0] -= 1
+        if room[0] >= 0: return write(self, data)
+        write(self, data[:len(data)//2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(Path, 'write_bytes', full)
+    for room[0] in (0, 1, 2, 3, 4, 9):
+        with pytest.raises(DatasetError, match='No space left'): build_dataset(photos, out, **quiet)
+        if out.exists(): assert_only_whole_files(out)
+    monkeypatch.undo()
+    build_dataset(photos, out, **quiet)
+    assert all_bytes(out) == all_bytes(tmp_path/'fresh')
+
+def test_a_read_only_disk(photos, tmp_path):
+    with small_disk(tmp_path/'disk', 20_000) as remount:
+        out = tmp_path/'disk'/'set'
+        build_dataset(photos, out, **quiet)
+        (photos/'coffee.jpg').unlink() # so that there is something to do
+        before = all_bytes(out)
+        remount('ro')
+        for o in (out, tmp_path/'disk'/'new'):
+            with pytest.raises(DatasetError, match='cannot write .*Read-only'): build_dataset(photos, o, **quiet)
+        assert all_bytes(out) == before and not (tmp_path/'disk'/'new').exists()
+        remount('rw')
+        build_dataset(photos, out, **quiet)
+        assert check_dataset(out) == []
 
 @pytest.mark.parametrize('change,what', [(dict(seed=1), 'seed .was 0, now 1'), (dict(mix='archive'), 'mix .was lapaz2021'),
                                          (dict(pairs='none'), 'pairs'), (dict(valid_share=0.2), 'valid_share')])
@@ -188,8 +317,26 @@ def test_leaks_are_found(photos, tmp_path):
     problems = check_dataset(tmp_path/'set')
     assert f'copy.tif (train) and {shown.source} (valid): the same photo on both sides of the split' in problems
 
+def test_a_smaller_copy_on_the_other_side_is_a_leak(photos, tmp_path):
+    write_photo(photos/'album'/'small.jpg', np.asarray(Image.open(photos/'coffee.jpg').resize((48, 36))))
+    build_dataset(photos, tmp_path/'set', pairs='none', **quiet)
+    assert check_dataset(tmp_path/'set') == []
+    rows = read_manifest(tmp_path/'set')
+    rows.loc[rows.source == 'coffee.jpg', 'split'] = 'valid'
+    rows.loc[rows.source == 'album/small.jpg', 'split'] = 'train'
+    rows.to_csv(tmp_path/'set'/'manifest.csv', index=False)
+    assert any('album/small.jpg (train) and coffee.jpg (valid)' in o for o in check_dataset(tmp_path/'set'))
+
+def test_an_empty_side_is_told(photos, tmp_path):
+    few = build_dataset(photos, tmp_path/'set', valid_share=0.05, pairs='none', **quiet) # 12 photos, 0.6 of one to hold out
+    assert few.counts['valid'] == 0 and 'nothing to score on' in str(few) and '--valid-share' in str(few)
+    assert 'nothing to score on' not in str(build_dataset(photos, tmp_path/'two', valid_share=0.1, pairs='none', **quiet))
+
 def test_near_duplicates_stay_together(photos, tmp_path):
-    for o in list(photos.glob('*.jpg')): write_photo(photos/'saved again'/o.name, read_photo(o), quality=70)
+    (photos/'zz backup').mkdir()
+    for o in list(photos.glob('*.jpg')):
+        shutil.copy(o, photos/'zz backup') # rejected, and no reason for the next one to go elsewhere
+        write_photo(photos/'saved again'/o.name, read_photo(o), quality=70)
     for seed in range(8):
         build_dataset(photos, tmp_path/'set', seed=seed, pairs='none', valid_share=0.5, overwrite=True, **quiet)
         rows = read_manifest(tmp_path/'set')
