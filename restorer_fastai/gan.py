@@ -23,7 +23,7 @@ from .generator import FastPrecision
 from .layers import RestorerNet
 from .losses import get_loss
 
-# %% ../nbs/09_gan.ipynb #35bd082b
+# %% ../nbs/09_gan.ipynb #e7f40dba
 class TurnTaker(GANTrainer):
     "`GANTrainer` whose resting network really rests, and whose turns survive validation and the end of a fit."
     def __setattr__(self, name, value): object.__setattr__(self, name, value) # fastai warns that the model has these names too: they are the same
@@ -33,6 +33,8 @@ class TurnTaker(GANTrainer):
     ):
         super().switch(gen_mode)
         for p in params(self.critic if self.gen_mode else self.generator): p.grad = None
+
+    def before_train(self): self.switch(self.gen_mode) # fastai has just put both networks into training mode, also the one that rests
 
     def before_validate(self):
         self._turn = self.gen_mode
