@@ -2,6 +2,7 @@
 from .imaging import *
 from .degrade import *
 from .negative import *
+from .gallery import *
 from .dataset import *
 from .data import *
 from .layers import *
@@ -14,5 +15,8 @@ from .gan import *
 from .metrics import *
 from .page import *
 from .evaluate import *
+from .recipe import *
+from .checkpoint import *
+from .report import *
 from .train import *
 from .restore import *
