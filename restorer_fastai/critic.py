@@ -5,7 +5,10 @@
 # %% auto #0
 __all__ = ['CriticNet', 'judged_photos', 'critic_dls', 'critic_learner']
 
-# %% ../nbs/08_critic.ipynb #e04c2855
+# %% ../nbs/08_critic.ipynb #6d0d3962
+from itertools import chain, repeat
+from math import ceil
+
 import torch
 from fastai.data.all import DataLoaders, IntToFloatTensor
 from fastai.data.core import TfmdDL
@@ -36,7 +39,7 @@ class CriticNet(nn.Module):
         x = round_to_8bit(x.as_subclass(Tensor)) * 2 - 1
         with computing_in(x.device, self.compute_dtype): return self.layers(x).float()
 
-# %% ../nbs/08_critic.ipynb #a8735152
+# %% ../nbs/08_critic.ipynb #4e3d221d
 def _as_8bit(x): return round_to_8bit(x.detach().cpu()).mul(255).round().byte()
 
 @torch.no_grad()
@@ -44,11 +47,12 @@ def judged_photos(
     generator:nn.Module, # A `RestorerNet`
     dl, # Batches of (degraded, clean)
     n:int, # How many photos of each kind, at most
+    passes:int=1, # How often through `dl`, at most; a training loader cuts and damages its photos anew each time
 ) -> list: # (TensorImage uint8 (3, H, W), 1 for real / 0 for restored), real and restored in turn
     "Restore up to `n` photos of `dl` and lay them beside the real ones."
     was_training, device, photos = generator.training, next(generator.parameters()).device, []
     generator.eval()
-    for x,y in dl:
+    for x,y in chain.from_iterable(repeat(dl, passes)):
         restored = generator(x.to(device), generator.look(x))
         for real,fake in zip(_as_8bit(y.as_subclass(Tensor)), _as_8bit(restored)):
             photos += [(TensorImage(real), TensorBase(1.)), (TensorImage(fake), TensorBase(0.))]
@@ -65,7 +69,8 @@ def critic_dls(
 ) -> DataLoaders: # Batches of (photo, is it real)
     "Loaders of real and restored photos, equal in size and rounding, split as the generator's."
     bs, device = bs or dls.train.bs, dls.device
-    train, valid = judged_photos(generator, dls.train, n), judged_photos(generator, dls.valid, n_valid)
+    passes = ceil(n / max(1, len(dls.train)*dls.train.bs))
+    train, valid = judged_photos(generator, dls.train, n, passes), judged_photos(generator, dls.valid, n_valid)
     kwargs = dict(after_batch=IntToFloatTensor(), device=device)
     return DataLoaders(TfmdDL(train, bs=min(bs, len(train)), shuffle=True, drop_last=True, **kwargs),
                        TfmdDL(valid, bs=bs, **kwargs), device=device)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WEIGHTS_FOLDER', 'BACKBONES', 'PERCEPTUAL_LAYERS', 'LOSSES', 'CharbonnierLoss', 'find_imagenet_weights', 'read_state',
            'Backbone', 'load_backbone', 'gram_matrix', 'PerceptualLoss', 'AdversarialLoss', 'LossWithParts',
-           'WeightedLoss', 'get_loss', 'PartMetric', 'LossParts']
+           'WeightedLoss', 'as_weighted', 'get_loss', 'PartMetric', 'LossParts']
 
 # %% ../nbs/06_losses.ipynb #c4cf9080
 import os
@@ -37,7 +37,7 @@ class CharbonnierLoss(nn.Module):
     ) -> Tensor: # A number
         return torch.sqrt((pred - target)**2 + self.eps**2).mean()
 
-# %% ../nbs/06_losses.ipynb #cc29caf4
+# %% ../nbs/06_losses.ipynb #e25427fb
 WEIGHTS_FOLDER = 'RESTORER_WEIGHTS' # environment variable: a folder with weights of ImageNet networks
 
 def _torchvision_url(name): return models.get_model_weights(name).DEFAULT.url
@@ -65,12 +65,12 @@ def read_state(
     again = 'Download it again, or give another file.'
     try: state = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e: # a damaged pickle fails in many ways
-        raise WeightsError(path, f'it is damaged or holds more than plain weights ({str(e).splitlines()[0] if str(e) else type(e).__name__})', again) from e
+        raise WeightsError(path, f'it is damaged or holds more than plain weights ({type(e).__name__})', again) from e
     if not isinstance(state, dict) or not state or not all(isinstance(o, Tensor) for o in state.values()):
         raise WeightsError(path, 'it does not hold the weights of a network by name', again)
     return state
 
-# %% ../nbs/06_losses.ipynb #bd5a72ab
+# %% ../nbs/06_losses.ipynb #08c93259
 def _relu_names(*blocks): # VGG: blocks of convolutions with a ReLU each, and a pooling layer after each block
     names, i = {}, 0
     for b,n in enumerate(blocks, 1):
@@ -102,13 +102,19 @@ class Backbone(nn.Module):
 
     def train(self, mode=True): return super().train(False) # stays as it is in whatever it is part of
 
+    def check(self,
+        at, # Names of layers
+    ):
+        "Raise ValueError for a layer that is not there."
+        if unknown := set(at) - set(self.layers): raise ValueError(f"layers {sorted(unknown)} are not in this backbone: {list(self.layers)}")
+
     def forward(self,
         x:Tensor, # Photos (N, 3, H, W), RGB in [0, 1], at least 32 px
         at=None, # Names of layers, in the order in which they come; None: the last one that has a name
     ) -> list: # Their feature maps (N, C, h, w)
         "What the layers `at` answer to photos. Raises ValueError for a layer that is not there."
         at = list(at) if at is not None else [max(self.layers, key=self.layers.get)]
-        if unknown := set(at) - set(self.layers): raise ValueError(f"layers {sorted(unknown)} are not in this backbone; it has {list(self.layers)}")
+        self.check(at)
         wanted, seen = [self.layers[o] for o in at], {}
         with torch.autocast(x.device.type, enabled=False):
             x = self.normalise(x.as_subclass(Tensor).float())
@@ -117,7 +123,7 @@ class Backbone(nn.Module):
                 if i in wanted: seen[i] = x
         return [seen[i] for i in wanted]
 
-# %% ../nbs/06_losses.ipynb #a14bd82c
+# %% ../nbs/06_losses.ipynb #20410f14
 def _normalised_layout(state, features):
     "Style transfer's VGG: a 1x1 convolution that normalises, then convolutions between mirroring paddings. In torchvision's numbers."
     normalise = nn.Conv2d(3, 3, 1)
@@ -131,7 +137,7 @@ def load_backbone(
     name:str='squeezenet1_1', # A key of `BACKBONES`
     weights:str|Path|None=None, # File or folder of its ImageNet weights; None: looked for, see `find_imagenet_weights`
 ) -> Backbone: # On the CPU, frozen, in evaluation mode
-    "The feature layers of an ImageNet network. Raises ValueError for an unknown name and WeightsError for weights that are missing or do not fit."
+    "The feature layers of an ImageNet network. Raises ValueError for an unknown name, WeightsError for missing or unfit weights."
     if name not in BACKBONES: raise ValueError(f"backbone '{name}' is unknown; choose one of {list(BACKBONES)}")
     path = find_imagenet_weights(name, weights)
     state = {k.removeprefix('features.'): v for k,v in read_state(path).items() if not k.startswith('classifier.')}
@@ -143,10 +149,11 @@ def load_backbone(
         features = features[:last + 1 + (name != 'squeezenet1_1')] # a file may end early; a VGG's convolution takes its ReLU along
         features.load_state_dict({k: v.float() for k,v in state.items()}, assign=True)
     except (RuntimeError, ValueError, KeyError) as e:
-        raise WeightsError(path, f'these are not the weights of {name} ({str(e).splitlines()[0]})', f'Download {_torchvision_url(name)}.') from e
+        reason = f'these are not the weights of {name} ({str(e).splitlines()[0]})'
+        raise WeightsError(path, reason, f'Download {_torchvision_url(name)}.') from e
     return Backbone(features, BACKBONES[name], normalise)
 
-# %% ../nbs/06_losses.ipynb #1e2001d6
+# %% ../nbs/06_losses.ipynb #a06d334b
 PERCEPTUAL_LAYERS = {'squeezenet1_1': {'relu1': 1., 'fire3': 1., 'fire5': 1., 'fire7': 1.},
                      'vgg16': {'relu3_3': 5., 'relu4_3': 15., 'relu5_3': 2.}, # fast.ai's lesson 7
                      'vgg19': {'relu1_2': 1., 'relu2_2': 1., 'relu3_1': 1.}}
@@ -171,8 +178,7 @@ class PerceptualLoss(nn.Module):
         if layers is None: layers = PERCEPTUAL_LAYERS[backbone] if backbone in BACKBONES else None
         self.backbone, self.gram = load_backbone(backbone, weights) if isinstance(backbone, str) else backbone, gram
         if not layers: raise ValueError(f"say which layers to compare: {list(self.backbone.layers)}")
-        if unknown := set(layers) - set(self.backbone.layers):
-            raise ValueError(f"layers {sorted(unknown)} are not in this backbone; it has {list(self.backbone.layers)}")
+        self.backbone.check(layers)
         total = sum(layers.values())
         self.layers = {k: v/total for k,v in layers.items()} # shares of 1, so that the loss has one scale whatever the layers
 
@@ -197,10 +203,10 @@ class AdversarialLoss(nn.Module):
         opinions = opinions.float()
         return nn.functional.binary_cross_entropy_with_logits(opinions, torch.full_like(opinions, float(real)))
 
-# %% ../nbs/06_losses.ipynb #c8e78f36
+# %% ../nbs/06_losses.ipynb #b51d3f6f
 class LossWithParts:
-    """A loss that is a sum and remembers its parts. `weights`: name -> weight in the sum. `parts`: name -> value in the last batch, before weighting.
-    For an epoch's means in the progress table and in a log, see `LossParts`."""
+    """A loss that is a sum and remembers its parts. `weights`: name -> weight in the sum. `parts`: name -> value in the last batch, before
+    weighting. For an epoch's means in the progress table and in a log, see `LossParts`."""
     last = {} # name -> detached tensor
     @property
     def parts(self) -> dict: # Name -> float
@@ -227,7 +233,7 @@ class WeightedLoss(LossWithParts):
 
     def __repr__(self): return ' + '.join(f'{w:g}*{k}' for k,w in self.weights.items())
 
-# %% ../nbs/06_losses.ipynb #67f080ed
+# %% ../nbs/06_losses.ipynb #aa44a33f
 LOSSES = {'mse': MSELossFlat, 'l1': L1LossFlat, 'charbonnier': CharbonnierLoss, 'perceptual': PerceptualLoss}
 _TERM = re.compile(r'(?:(?P<weight>[\d.]+(?:[eE][+-]?\d+)?)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)(?:\(\s*(?P<backbone>\w+)\s*\))?')
 
@@ -245,26 +251,34 @@ def _named_loss(name, settings):
     try: return LOSSES[name](**settings)
     except TypeError as e: raise ValueError(f"loss '{name}' has no such setting ({e})") from e
 
-def get_loss(
-    loss='mse', # 'mse', 'l1 + 0.01*perceptual', {'l1': 1, 'perceptual': {'weight': 0.01, 'backbone': 'vgg16'}}, or a loss function, which stays as it is
-): # The loss function; a `WeightedLoss` for a sum
-    "The pixel loss of that description. Raises ValueError for one that cannot be read, WeightsError when a backbone's weights are missing."
+def as_weighted(
+    loss, # As in `get_loss`; a loss function gets the name 'pixel'
+) -> WeightedLoss: # Of one part or more
+    "The pixel loss of that description, by its named parts. Raises as `get_loss`."
+    if isinstance(loss, WeightedLoss): return loss
     if isinstance(loss, str): terms = _read_terms(loss)
     elif isinstance(loss, dict):
         tables = {k: dict(v) if isinstance(v, dict) else {'weight': v} for k,v in loss.items()}
         terms = [(k, v.pop('weight', 1), v) for k,v in tables.items()]
-    else: return loss
-    names = [o[0] for o in terms]
-    if len(set(names)) < len(names): raise ValueError(f"loss '{loss}' names a part twice")
-    built = {name: (weight, _named_loss(name, settings)) for name,weight,settings in terms}
-    return built[names[0]][1] if len(terms) == 1 and terms[0][1] == 1 else WeightedLoss(built)
+    else: return WeightedLoss({'pixel': (1, loss)})
+    if len({o[0] for o in terms}) < len(terms): raise ValueError(f"loss '{loss}' names a part twice")
+    return WeightedLoss({name: (weight, _named_loss(name, settings)) for name,weight,settings in terms})
 
-# %% ../nbs/06_losses.ipynb #bc54ad14
+def get_loss(
+    loss='mse', # 'mse', 'l1 + 0.01*perceptual', {'l1': 1, 'perceptual': {'weight': 0.01, 'backbone': 'vgg16'}}; a function stays
+): # The loss function; a `WeightedLoss` for a sum
+    "The pixel loss of that description. Raises ValueError for one that cannot be read, WeightsError when a backbone's weights are missing."
+    if not isinstance(loss, (str, dict)): return loss
+    built = as_weighted(loss)
+    return next(iter(built.functions.values())) if list(built.weights.values()) == [1.] else built
+
+# %% ../nbs/06_losses.ipynb #aa646382
 class PartMetric(ValueMetric): "A column of `LossParts` in the progress table."
 
 class LossParts(Callback):
-    """Mean of each part of a `LossWithParts` over an epoch's training batches, before weighting: `learn.loss_parts.means`, {name: float}, and a column each in
-    the progress table. The weights are `learn.loss_func.weights`. In a GAN the parts are those of the generator's turns, and 'critic' those of the critic's."""
+    """Mean of each part of a `LossWithParts` over an epoch's training batches, before weighting: `learn.loss_parts.means`, {name: float},
+    and a column each in the progress table. The weights are `learn.loss_func.weights`. In a GAN the parts are those of the generator's
+    turns, and 'critic' is what the critic paid on its own."""
     order = -5 # before the Recorder asks for the names of the metrics
     def __init__(self,
         show:bool=True, # Give each part a column in the progress table
