@@ -217,13 +217,12 @@ def restore(
     typer.echo(summary)
     _exit_with(len(summary.restored) + len(summary.skipped), len(summary.failed))
 
-# %% ../nbs/40_cli.ipynb #64a005bd
+# %% ../nbs/40_cli.ipynb #c34cc8e7
 def _table_lines(
     table, # What `score_table` returned
 )->list: # Of str
     "The PSNR and SSIM on RGB of a score table, as lines of text."
-    from restorer_fastai.evaluate import TASKS
-    titles = [TASKS[o].title if o in TASKS else str(o) for o in table.index]
+    titles = [table.attrs.get('titles', {}).get(o, str(o)) for o in table.index]
     wide = max(map(len, titles))
     lines = [f"{'PSNR in dB / SSIM, RGB':{wide}}  photos" + ''.join(f'{o:>16}' for o in ('damaged', 'classical', 'restored'))]
     for title, (_, row) in zip(titles, table.iterrows()):
@@ -236,28 +235,41 @@ def _photos_to_show(photos, scored, most=3):
     from restorer_fastai.imaging import find_photos
     return [o for o in find_photos(photos) if o.as_posix().endswith(tuple(scored.photo))][:most]
 
-# %% ../nbs/40_cli.ipynb #91cc21be
+def _graded_tasks(degradations, strengths):
+    "What --degradations and --strengths ask for, as tasks; None: the twelve of the room. Raises `DegradeError` for an unknown name."
+    from restorer_fastai.evaluate import graded_tasks
+    if degradations is None: return None
+    return graded_tasks(None if degradations == 'all' else degradations.split(','), strengths.split(','))
+
+# %% ../nbs/40_cli.ipynb #f2307160
 @app.command()
 def evaluate(
-    out:Annotated[Path, typer.Option(help='Folder for scores.csv, scores.md and before_after.jpg')],
+    out:Annotated[Path, typer.Option(help='Folder for scores.html, scores.md, table.csv, scores.csv and before_after.jpg')],
     photos:Annotated[Path, typer.Option(help='Clean photos that were not trained on; they are damaged here in known ways')]=None,
     data:Annotated[Path, typer.Option(help='A built data set, instead of --photos: its held-out photos, damaged as its manifest says')]=None,
     model:Model='reference',
     seed:Seed=0,
     short_side:Annotated[int, typer.Option(help='Larger photos of --photos are first reduced to this short side, in pixels')]=256,
-    limit:Annotated[int, typer.Option(help='Score at most so many photos of --data')]=None,
+    limit:Annotated[int, typer.Option(help='Score at most so many photos, a lasting sample')]=None,
+    degradations:Annotated[str, typer.Option(help="With --photos, instead of the twelve tasks: 'all' degradations, or some, like jpeg,holes")]=None,
+    strengths:Annotated[str, typer.Option(help='How strong the --degradations are, some of mild,medium,strong')]='mild,medium,strong',
+    pictures:Annotated[int, typer.Option(help='Photos of each task on the page')]=2,
+    weights:Annotated[Path, typer.Option(help="ImageNet weights of SqueezeNet, a file or folder, for LPIPS; else looked for on this machine")]=None,
     trusted:Trusted=False,
 ):
-    "Score a network: damaged photo, classical method, restored photo. PSNR and SSIM, and a sheet of pictures."
+    "Score a network: damaged photo, classical method, restored photo; with intervals over photos, and pictures."
     if (photos is None) == (data is None): raise typer.BadParameter('give either --photos or --data')
+    if data is not None and degradations: raise typer.BadParameter('a data set is damaged already: --degradations goes with --photos')
     from restorer_fastai import evaluate as room
     from restorer_fastai.dataset import photos_root
     from restorer_fastai.restore import Restorer
-    restore = Restorer.load(model, trusted).restore
-    scores = room.evaluate(restore, photos, seed=seed, short_side=short_side) if photos else room.evaluate_dataset(restore, data, limit=limit)
-    room.write_scores(scores, out)
+    tasks, looker, restore = _graded_tasks(degradations, strengths), room.CasePictures(pictures), Restorer.load(model, trusted).restore
+    shared = dict(limit=limit, weights=weights, each=looker)
+    scores = (room.evaluate(restore, photos, tasks, seed, short_side, **shared) if photos else room.evaluate_dataset(restore, data, **shared))
+    room.write_scores(scores, out, looker)
     shown = _photos_to_show(photos or photos_root(data), scores)
     room.before_after(restore, shown, seed=seed, short_side=short_side, path=out/'before_after.jpg')
     for line in _table_lines(room.score_table(scores)): typer.echo(line)
-    typer.echo(f'{out}: scores.md, scores.csv (each photo), before_after.jpg')
-    _exit_with(len(scores), len(scores.attrs['skipped']))
+    typer.echo(f'{out}: scores.html (with pictures), scores.md, table.csv, scores.csv (each photo), before_after.jpg')
+    failed = len(scores.attrs['failed'])
+    _exit_with(len(scores) - failed, len(scores.attrs['skipped']) + failed)

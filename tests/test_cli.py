@@ -123,7 +123,7 @@ def test_restore_goes_on_after_a_broken_photo(small, tiny_model, tmp_path):
 def test_evaluate_a_data_set_on_its_held_out_photos(data, tiny_model, tmp_path):
     out, _ = run('evaluate', '--model', tiny_model, '--data', data, '--out', 'scores', '--short-side', 64, cwd=tmp_path)
     assert 'restored' in out
-    assert sorted(contents(tmp_path/'scores')) == ['before_after.jpg', 'scores.csv', 'scores.md']
+    assert sorted(contents(tmp_path/'scores')) == ['before_after.jpg', 'scores.csv', 'scores.html', 'scores.md', 'table.csv']
 
 @pytest.mark.parametrize('line, says', [
     ('build --photos nowhere --out set', 'nowhere'),
