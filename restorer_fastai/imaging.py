@@ -112,12 +112,13 @@ def _icc_to_srgb(im, icc, path):
         warnings.warn(f'{path}: colour profile ignored ({e}); taken for sRGB')
         return im.convert('RGB')
 
-# %% ../nbs/00_imaging.ipynb #cea109d1
+# %% ../nbs/00_imaging.ipynb #7360c91e
 def _to_srgb(im, path):
     "Any Pillow image -> mode RGB, sRGB, see-through parts over white."
     icc = im.info.get('icc_profile')
     if im.mode == 'F': raise ValueError('floating-point pixels have no agreed white')
     if im.mode.startswith('I'): im = _grey16_to_8(im)
+    if im.mode == 'La': im = im.convert('LA') # Pillow converts it to nothing else
     alpha = None
     if im.has_transparency_data:
         rgba = im.convert('RGBA')
@@ -207,21 +208,34 @@ def to_uint8(
     img = np.asarray(img)
     return img if img.dtype == np.uint8 else np.rint(np.clip(to_float(img), 0, 1)*255).astype(np.uint8)
 
-# %% ../nbs/00_imaging.ipynb #45714dfa
+# %% ../nbs/00_imaging.ipynb #3eea302c
 _SAVE = {'.png': dict(format='PNG'), '.bmp': dict(format='BMP'), '.webp': dict(format='WEBP'),
     **{s: dict(format='JPEG', subsampling=0) for s in ('.jpg', '.jpeg')},
     **{s: dict(format='TIFF', compression='tiff_deflate') for s in ('.tif', '.tiff')}}
+_LONGEST = dict(JPEG=65500, WEBP=16383) # pixels a side; the other formats hold whatever we read
 
+def _writable(path, img):
+    "`img` as uint8 (H, W, 3) or (H, W), and how to save it; raises `PhotoError` when it is no photo or its format cannot hold it."
+    opts, img = _SAVE.get(path.suffix.lower()), to_uint8(img)
+    if opts is None: raise PhotoError(path, f'no photo format has the suffix {path.suffix!r}', f'Use one of {" ".join(_SAVE)}.')
+    if img.ndim not in (2, 3) or 0 in img.shape or img.shape[2:] not in ((), (1,), (3,)):
+        raise PhotoError(path, f'an array of shape {img.shape} is no photo', 'Give (H, W, 3) or grey (H, W), at least one pixel.')
+    longest = _LONGEST.get(opts['format'], max(img.shape))
+    if max(img.shape) > longest:
+        raise PhotoError(path, f'{opts["format"]} holds at most {longest:,} pixels a side, not {max(img.shape):,}', 'Write PNG or TIFF.')
+    return img[..., 0] if img.shape[2:] == (1,) else img, opts
+
+# %% ../nbs/00_imaging.ipynb #460a36c4
 def write_photo(
     path, # Where to; the suffix chooses the format. Missing folders are made
     img, # (H, W, 3) or grey (H, W): float in [0, 1] or uint8, sRGB
     quality:int=95, # Of JPEG and WebP, 1 to 100
     exif:bytes=None, # EXIF block to store, as `photo_exif` returns it
 )->Path: # The file written
-    "Write a photo, whole or not at all. JPEG keeps full colour resolution (4:4:4). Raises `PhotoError` for an unknown suffix."
-    path, img = Path(path), to_uint8(img)
-    opts = _SAVE.get(path.suffix.lower())
-    if opts is None: raise PhotoError(path, f'no photo format has the suffix {path.suffix!r}', f'Use one of {" ".join(_SAVE)}.')
+    """Write a photo, whole or not at all. JPEG keeps full colour resolution (4:4:4). Raises `PhotoError` for an unknown suffix,
+    an array that is no photo, one too long for the format, and when the disk refuses."""
+    path = Path(path)
+    img, opts = _writable(path, img)
     if opts['format'] in ('JPEG', 'WEBP'): opts = dict(opts, quality=quality)
     if exif and opts['format'] != 'BMP': opts = {k: v for k, v in opts.items() if k != 'compression'} | dict(exif=exif)
     try:
@@ -304,7 +318,7 @@ def from_tensor(
         t = t[0]
     return np.ascontiguousarray(t.detach().float().cpu().numpy().transpose(1, 2, 0)) # (H, W, 3)
 
-# %% ../nbs/00_imaging.ipynb #b6867cbd
+# %% ../nbs/00_imaging.ipynb #e7469062
 def _showable(x):
     "Any photo -> numpy uint8 (H, W, 3) or (H, W)."
     if not hasattr(x, 'detach'): return to_uint8(x)
@@ -322,7 +336,7 @@ def show_photos(
     photos, titles = [_showable(p) for p in photos], [titles] if isinstance(titles, str) else titles
     ncols = ncols or min(len(photos), 6)
     nrows = -(-len(photos)//ncols)
-    aspect = float(np.mean([p.shape[1]/p.shape[0] for p in photos]))
+    aspect = float(np.clip(np.mean([p.shape[1]/p.shape[0] for p in photos]), .1, 10)) # a strip of pixels is no reason for a huge figure
     size = ncols*height*aspect, nrows*height
     fig, axes = plt.subplots(nrows, ncols, figsize=size, dpi=72, squeeze=False, layout='constrained')
     plt.close(fig) # a figure left open would be drawn a second time at the end of the cell

@@ -1,38 +1,95 @@
-"Extremes of size, type and randomness, for every registered degradation."
+"Any photo, any strength, any registered degradation; then mixes, and what importing costs."
 import json, subprocess, sys
 import numpy as np, pytest
+from hypothesis import example, given, settings, strategies as st
 from restorer_fastai import degrade, negative
+from restorer_fastai.imaging import to_float
 
 NAMES = sorted(degrade.DEGRADATIONS)
 SIZES = [(1, 1), (1, 50), (50, 1), (2, 3), (17, 33), (64, 64), (65, 127)]
+EXTREMES = [(1, 1), (1, 200), (200, 1), (2, 2), (7, 1023)]
+fast = settings(derandomize=True, deadline=None, max_examples=12)
 
 def a_photo(size, dtype=np.float32):
     img = np.random.default_rng(0).random((*size, 3), dtype=np.float32)
     return np.round(img*255).astype(np.uint8) if dtype == np.uint8 else img.astype(dtype)
 
+@st.composite
+def photos(draw):
+    "A photo as imaging hands it over: any size, what was 8 or 16 bit or float, in colour or grey, noisy, flat or black and white."
+    size = draw(st.one_of(st.sampled_from(EXTREMES), st.tuples(st.integers(1, 70), st.integers(1, 70))))
+    size = draw(st.sampled_from([size, size[::-1]]))
+    levels = {np.uint8: 255, np.uint16: 65535, np.float32: 1}
+    dtype = draw(st.sampled_from(sorted(levels, key=str)))
+    img = np.random.default_rng(draw(st.integers(0, 9))).random((*size, 3))
+    img = draw(st.sampled_from([lambda o: o, np.round, lambda o: o*0 + .5, lambda o: o*0, lambda o: o*0 + 1]))(img)
+    if draw(st.booleans()): img = img[..., :1].repeat(3, -1)  # grey
+    return to_float((img*levels[dtype]).astype(dtype))
 
-@pytest.mark.parametrize('size', SIZES)
+
+def check(img, steps):
+    "What every degradation promises; the damaged photo."
+    before = img.copy()
+    out = degrade.apply_steps(img, steps)
+    assert out.shape == img.shape and out.dtype == np.float32
+    assert np.isfinite(out).all() and out.min() >= 0 and out.max() <= 1
+    assert (img == before).all(), 'the input was changed'
+    assert not np.shares_memory(out, img) or (out == img).all()
+    assert (out == degrade.apply_steps(img, json.loads(json.dumps(steps)))).all(), 'a replay differs'
+    return out
+
+
 @pytest.mark.parametrize('name', NAMES)
-def test_any_size(name, size):
-    img = a_photo(size)
-    for seed in range(8):
-        step = degrade.draw_step(name, np.random.default_rng(seed))
-        out = degrade.apply_steps(img, [step])
-        assert out.shape == img.shape and out.dtype == img.dtype
-        assert np.isfinite(out).all() and out.min() >= 0 and out.max() <= 1
-        assert (out == degrade.apply_steps(img, json.loads(json.dumps([step])))).all()
-        mask = degrade.hole_mask(img.shape, [step])
-        assert mask.shape == size and mask.dtype == bool
-        if degrade.DEGRADATIONS[name].kind == 'heavy': assert (out == img)[~mask].all()
-        else: assert not mask.any()
+@given(img=photos(), strength=st.floats(0, 1), seed=st.integers(0, 2**40))
+@example(img=a_photo((1, 1)), strength=0, seed=0)
+@example(img=a_photo((1, 200)), strength=1, seed=1)
+@example(img=a_photo((200, 1)), strength=1, seed=2)
+@example(img=a_photo((2, 2)), strength=.5, seed=3)
+@example(img=a_photo((7, 1023)), strength=1, seed=4)
+@fast
+def test_any_photo_any_strength(name, img, strength, seed):
+    step = degrade.step_at(name, strength, seed)
+    assert step == degrade.step_at(name, strength, seed)
+    out = check(img, [step])
+    mask = degrade.hole_mask(img.shape, [step])
+    assert mask.shape == img.shape[:2] and mask.dtype == bool
+    if degrade.DEGRADATIONS[name].kind == 'heavy': assert (out == img)[~mask].all(), 'more was touched than hole_mask tells'
+    elif not degrade.DEGRADATIONS[name].mask: assert not mask.any()
 
 
-@pytest.mark.parametrize('end', [0, -1])
+@pytest.mark.parametrize('name', [n for n in NAMES if degrade.DEGRADATIONS[n].seeded])
+@given(strength=st.floats(.3, 1), seed=st.integers(0, 2**31 - 2))
+@fast
+def test_another_seed_is_another_damage(name, strength, seed):
+    step, img = degrade.step_at(name, strength, seed), np.full((48, 64, 3), .4, np.float32)
+    first, second = (degrade.apply_steps(img, [step | dict(seed=s)]) for s in (step['seed'], step['seed'] + 1))
+    assert (first != second).any()
+
+
 @pytest.mark.parametrize('name', NAMES)
-def test_ends_of_the_ranges(name, end):
+@given(strengths=st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted), seed=st.integers(0, 1000))
+@fast
+def test_strength_goes_from_gentle_to_severe(name, strengths, seed):
     d = degrade.DEGRADATIONS[name]
-    step = {'name': name, **{k: v[end] for k, v in d.ranges.items()}}
-    for size in SIZES: assert degrade.apply_steps(a_photo(size), [step]).shape == (*size, 3)
+    weak, hard = (degrade.step_at(name, s, seed) for s in strengths)
+    for k, options in d.ranges.items():
+        gentle = d.gentle.get(k, 0)
+        if isinstance(options[0], str) or gentle is None: assert weak[k] == hard[k]
+        else:
+            start = min(max(gentle, options[0]), options[1])
+            assert options[0] <= weak[k] <= options[1] and options[0] <= hard[k] <= options[1]
+            assert abs(weak[k] - start) <= abs(hard[k] - start)
+    assert weak.get('seed') == hard.get('seed')
+
+
+@pytest.mark.parametrize('mix', ['lapaz2021', 'archive'])
+@given(img=photos(), seed=st.integers(0, 2**40))
+@settings(fast, max_examples=60)
+def test_any_draw_of_a_mix(mix, img, seed):
+    plan = degrade.load_mix(mix).draw(seed)
+    out = check(img, plan.steps)
+    assert degrade.Plan.from_row(json.loads(json.dumps(plan.to_row()))) == plan
+    if not plan.steps: assert (out == img).all()
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.float32])
