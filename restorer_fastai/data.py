@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VIEWS', 'read_reduced', 'SquareView', 'DegradeInput', 'PairDL', 'get_dls']
 
-# %% ../nbs/04_data.ipynb #312d4f3d
+# %% ../nbs/04_data.ipynb #6c75ff90
 import random
 import zlib
 from math import ceil
@@ -16,9 +16,11 @@ import numpy as np
 from fastai.callback.data import PartialDL
 from fastai.data.all import (DataBlock, DataLoaders, IndexSplitter, IntToFloatTensor, ItemGetter, ItemTransform, Transform,
                              TransformBlock)
+from fastai.data.load import _FakeLoader
 from fastai.vision.augment import FlipItem, RandTransform
 from fastai.vision.core import PILImage
 from PIL import Image
+from torch.multiprocessing import get_all_start_methods, get_context
 
 import restorer_fastai.negative # registers the film degradations that mixes name
 from .dataset import dataset_mix, photos_root, read_manifest
@@ -95,11 +97,17 @@ class DegradeInput(ItemTransform):
         degraded = apply_steps(to_float(x), self.mix.draw(seed).steps)
         return PILImage.create(to_uint8(degraded)), clean
 
-# %% ../nbs/04_data.ipynb #a0838807
+# %% ../nbs/04_data.ipynb #05c36959
+class _ForkedLoader(_FakeLoader):
+    "What torch asks how to start worker processes."
+    @property
+    def multiprocessing_context(self): return get_context('fork') if self.num_workers > 0 else None
+
 class PairDL(PartialDL):
     "A loader that draws the same crops, flips and damage with any number of worker processes, seeded by its `rng`."
     def __init__(self, dataset=None, bs=None, **kwargs):
         super().__init__(dataset=dataset, bs=bs, **kwargs)
+        if 'fork' in get_all_start_methods(): self.fake_l.__class__ = _ForkedLoader # fastai has no setting for it
         self.epoch_seed = 0
         self.before_iter() # tells the transforms their side of the split
 

@@ -1,6 +1,10 @@
 "The loaders: one decode a photo, the same crop and flip for both of a pair, chance that can be repeated."
 import random
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -116,6 +120,30 @@ def test_epochs_are_seeded_with_any_number_of_workers(root):
     for n in (1, 2):
         for a,b in zip(alone, epochs(n)): assert same(a, b)
     assert not same(alone[0], epochs(0, seed=4)[0])
+
+LOADS_FOR_EVER = """
+import multiprocessing, sys
+from restorer_fastai.data import get_dls
+if __name__ == '__main__':
+    multiprocessing.set_start_method('forkserver') # as newer Pythons do by themselves
+    dl = get_dls(sys.argv[1], size=64, bs=2, samples=9999, num_workers=2).train
+    batches = iter(dl)
+    next(batches)
+    print(*(p.pid for p in multiprocessing.active_children()), flush=True)
+    for b in batches: pass
+"""
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='looks into /proc')
+def test_workers_of_a_killed_run_go_home(root, tmp_path):
+    (tmp_path/'loads.py').write_text(LOADS_FOR_EVER)
+    process = subprocess.Popen([sys.executable, tmp_path/'loads.py', root], stdout=subprocess.PIPE, text=True)
+    workers = process.stdout.readline().split()
+    process.kill()
+    process.wait()
+    assert len(workers) == 2
+    until = time.monotonic() + 180 # torch's workers look every five seconds whether anybody needs them
+    while any(Path(f'/proc/{o}').exists() for o in workers) and time.monotonic() < until: time.sleep(0.2)
+    assert not [o for o in workers if Path(f'/proc/{o}').exists()]
 
 def test_an_epoch_can_be_repeated_by_its_rng(root): # what a resumed training run does
     dls = get_dls(root, size=64, bs=4, samples=12)
