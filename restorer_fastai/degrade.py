@@ -219,14 +219,14 @@ def blur_gaussian(
     pixels = sigma * _short(img.shape)
     return cv2.GaussianBlur(img, (0, 0), pixels, borderType=cv2.BORDER_REFLECT) if pixels > .1 else img
 
-# %% ../nbs/01_degrade.ipynb #b6191199
+# %% ../nbs/01_degrade.ipynb #c8131ca3
 def _line_kernel(
     length:float,  # Length of the line in pixels
     angle:float,  # Direction in degrees, 0 is horizontal
 ) -> np.ndarray: # (k, k) float32, k odd, sums to 1
     "An antialiased line through the centre of a square kernel."
-    radius = int(np.ceil(length/2)) + 1
-    t = np.linspace(-.5, .5, 4*radius + 1) * length
+    radius = int(np.ceil(length/2))
+    t = np.linspace(-.5, .5, 4*radius + 5) * length
     kernel = np.zeros((2*radius + 1,)*2, np.float32)
     x, y = radius + t*np.cos(np.deg2rad(angle)), radius - t*np.sin(np.deg2rad(angle))
     x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
@@ -516,7 +516,7 @@ def crease_mask(
     for distance in _fold_distances(shape, count, seed): mask |= np.abs(distance) < _FLANK*width
     return mask
 
-# %% ../nbs/01_degrade.ipynb #b03d8391
+# %% ../nbs/01_degrade.ipynb #3bcc6f24
 @degradation('creases', 'heavy', mask=crease_mask, count=(1, 3), width=(.003, .01), shade=(.1, .4))
 def add_creases(
     img:np.ndarray,  # (H, W, 3) float in [0, 1]
@@ -526,13 +526,13 @@ def add_creases(
     seed:int=0,  # The same seed gives the same folds
 ) -> np.ndarray:
     "Fold the photo: pale ragged lines with one light and one dark flank."
-    out, rng = img.copy(), np.random.default_rng((seed, 1))
+    out = img.copy()
+    ragged = _coarse_noise(img.shape[:2], .5*width*_short(img.shape), np.random.default_rng((seed, 1)))
     for distance in _fold_distances(img.shape, count, seed):
         where = np.abs(distance) < _FLANK*width
         d = distance[where]/width  # in widths; everything below works on these few pixels
         flank = out[where] * (1 + shade*np.sign(d)*(1 - np.abs(d)/_FLANK))[:, None]
-        ragged = _coarse_noise(img.shape[:2], .5*width*_short(img.shape), rng)[where]
-        line = .9*np.clip(1.2 - np.abs(d) + .5*ragged, 0, 1)
+        line = .9*np.clip(1.2 - np.abs(d) + .5*ragged[where], 0, 1)
         out[where] = _cover(flank, line, TONES['light'])
     return out
 
