@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'Seed', 'MixOption', 'Paths', 'Model', 'Trusted', 'Commands', 'main', 'samples', 'build', 'check', 'degrade',
-           'train', 'restore', 'evaluate']
+           'train', 'report', 'restore', 'evaluate']
 
 # %% ../nbs/40_cli.ipynb #82ec253d
 import contextlib
@@ -185,16 +185,24 @@ def degrade(
     typer.echo(f'{out}: {len(rows)} damaged photos')
     _exit_with(len(rows), failed)
 
-# %% ../nbs/40_cli.ipynb #d6758938
+# %% ../nbs/40_cli.ipynb #60f1bdd8
 @app.command()
 def train(
     data:Annotated[Path, typer.Option(help='A built data set')],
-    out:Annotated[Path, typer.Option(help='Folder for the run: model.safetensors, log.csv, samples/, checkpoint')],
+    out:Annotated[Path, typer.Option(help='Folder for the run: model.safetensors, report.html, log.csv, samples/, checkpoint')],
     recipe:Annotated[str, typer.Option(help='How to train: quick, reference, or a YAML file')]='quick',
+    checkpoint_minutes:Annotated[float, typer.Option(help='Minutes between checkpoints within an epoch; as the recipe says when not given')]=None,
+    tensorboard:Annotated[bool, typer.Option('--tensorboard', help='Also write OUT/tensorboard/')]=None,
 ):
-    "Train the generator, the critic, and both against each other. Started again, it goes on where it was stopped."
+    "Train the generator, the critic, and both against each other. Started again, it goes on where it was stopped, also when it was killed."
     from restorer_fastai.train import train as run_stages
-    typer.echo(f'{run_stages(recipe, data, out)}: the trained network')
+    typer.echo(f'{run_stages(recipe, data, out, checkpoint_minutes=checkpoint_minutes, tensorboard=tensorboard)}: the trained network')
+
+@app.command()
+def report(run:Annotated[Path, typer.Argument(help='Folder that `train` wrote')]):
+    "Write RUN/report.html, what a training run has written down on one page; also of a run that was stopped."
+    from restorer_fastai.report import write_report
+    typer.echo(write_report(run))
 
 # %% ../nbs/40_cli.ipynb #d6ac4b46
 Model = Annotated[str, typer.Option(help='A model.safetensors, or the name of a network that comes with the package')]

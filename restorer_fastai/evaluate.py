@@ -9,7 +9,7 @@ __all__ = ['REPAIRS', 'TASKS', 'MIN_PHOTOS', 'FIGURE_TASKS', 'as_file', 'load_ph
            'conventions', 'table_markdown', 'CasePictures', 'scores_page', 'write_scores', 'evaluate_dataset',
            'before_after']
 
-# %% ../nbs/11_evaluate.ipynb #9f86d6c6
+# %% ../nbs/11_evaluate.ipynb #fd1c0ddf
 import hashlib, os, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from .imaging import (PhotoError, find_photos, read_photo, rgb_to_grey, show_pho
                                      write_beside)
 from .metrics import (MAX_DB, colourfulness, delta_e_map, hole_psnr, lpips_distance, mae, perceptual_measure, psnr,
                                      ssim)
-from .negative import HELD_OUT_SCANNERS, HELD_OUT_STOCKS, STOCKS, TRAIN_STOCKS, invert_stretch
+from .negative import HELD_OUT_SCANNERS, HELD_OUT_STOCKS, STOCKS, TRAIN_STOCKS, invert_negadoctor, invert_stretch
 from .page import html_gallery, html_interval, html_picture, html_table, jpeg_bytes, write_page
 
 # %% ../nbs/11_evaluate.ipynb #fb95e790
@@ -105,7 +105,7 @@ def stretch_levels(
     "Stretch each channel until it reaches from black to white, but for half a per cent at each end."
     return invert_stretch(1 - img)
 
-# %% ../nbs/11_evaluate.ipynb #edd84efe
+# %% ../nbs/11_evaluate.ipynb #66c979b1
 @dataclass(frozen=True)
 class Repair:
     "A classical repair: its name in tables, and the function of (photo, step that did the damage) that does it."
@@ -120,7 +120,6 @@ def _unsharp(width):
     "Unsharp masking at the width `width(step)`, a share of the short side."
     return Repair('unsharp mask', lambda img, step: sharpen(img, max(.3, width(step)*min(img.shape[:2]))))
 
-_STRETCH = Repair('inverse, stretched', lambda img, step: invert_stretch(img))
 REPAIRS = {
     'salt_and_pepper':  Repair('median 3x3', lambda img, step: denoise_median(img)),
     'gaussian_noise':   _nlm(lambda img, step: step['sigma']),
@@ -133,8 +132,8 @@ REPAIRS = {
     'defocus':          _unsharp(lambda step: step['radius']/2), # the standard deviation of a disc
     'fading':           Repair('stretched', lambda img, step: stretch_levels(img)),
     'sepia':            Repair('grey', lambda img, step: rgb_to_grey(img)),
-    'invert':           _STRETCH,
-    'film_negative':    _STRETCH}  # degradation -> Repair, in the order in which they are applied
+    'invert':           Repair('inverse, stretched', lambda img, step: invert_stretch(img)),
+    'film_negative':    Repair('negadoctor', lambda img, step: invert_negadoctor(img))}  # degradation -> Repair, in the order in which they are applied
 
 # %% ../nbs/11_evaluate.ipynb #3082d8cc
 def _repairs(steps):
