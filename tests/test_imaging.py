@@ -1,9 +1,8 @@
 "Photos of any size, type and mode through imaging: pixels, colours, files, folders."
-import os, warnings
+import io, os, warnings
 import numpy as np, pytest
 from hypothesis import example, given, settings, strategies as st
 from PIL import Image
-from restorer_fastai import imaging
 from restorer_fastai.imaging import (PhotoError, find_photos, from_pil, from_tensor, lab_to_rgb, read_photo, result_path, rgb_to_grey,
     rgb_to_lab, rgb_to_ycbcr, show_photos, to_float, to_tensor, to_uint8, write_photo, ycbcr_to_rgb)
 
@@ -103,7 +102,8 @@ MODES = ('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK',
 @settings(fast, max_examples=8)
 @example(size=(3, 5), turn=6, value=100)
 def test_every_mode_of_pillow(mode, size, turn, value):
-    im = Image.new(mode, size[::-1], value if mode in ('1', 'L', 'P', 'I', 'I;16', 'I;16B') else tuple([value]*len(Image.new(mode, (1, 1)).getbands())))
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    im = Image.new(mode, size[::-1], value if bands == 1 else (value,)*bands)
     im.getexif()[0x0112] = turn
     out = from_pil(im)
     assert out.dtype == np.uint8 and out.shape == (*(size[::-1] if 5 <= turn <= 8 else size), 3)
@@ -122,7 +122,6 @@ def test_sixteen_bit_grey_is_scaled(folder, size, seed):
        byte=st.integers(1, 255))
 @settings(fast, max_examples=120)
 def test_damaged_files_are_read_or_refused(folder, start, cut, flips, byte):
-    import io
     memory = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 17, 3)).astype(np.uint8)).save(memory, start)
     data = bytearray(memory.getvalue())
