@@ -51,11 +51,11 @@ class StepClock(Callback):
 
 def step_rate(root, network, size, bs, steps, device):
     "Photos a second through the training step of the generator."
-    dls = get_dls(root, size, bs, mix='lapaz2021', samples=bs*(steps + 2), valid_samples=1, device=device)
+    dls = get_dls(root, size, bs, mix='lapaz2021', samples=bs*(steps + 1), valid_samples=1, device=device)
     clock = StepClock()
     learn = generator_learner(dls, network, cbs=clock)
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
-    return bs / statistics.median(clock.seconds[2:]) # the first steps allocate
+    return bs / statistics.median(clock.seconds[1:]) # the first one allocates
 
 
 def loader_rate(root, size, bs, mix, workers, seconds, device):
@@ -69,7 +69,7 @@ def loader_rate(root, size, bs, mix, workers, seconds, device):
 
 
 def batch_sizes(recipe, sizes):
-    "Size -> batch size of the reference recipe's generator stages; beyond its largest size half as many photos for each doubling."
+    "Size -> batch size of the reference recipe's generator stages; at other sizes as many pixels as at its largest."
     known = {o.size: o.bs for o in recipe.stages if o.kind == 'generator'}
     largest = max(known)
     return {s: known.get(s) or max(1, int(known[largest] * (largest/s)**2)) for s in sizes}
@@ -80,8 +80,8 @@ def main(
     count: Annotated[int, typer.Option(help='Photos to use, at most')] = 120,
     sizes: Annotated[str, typer.Option(help='Sides of the training squares, px')] = '64,128,192,256',
     mixes: Annotated[str, typer.Option(help='Degradation mixes')] = 'lapaz2021,archive',
-    steps: Annotated[int, typer.Option(help='Training steps to measure at each size')] = 3,
-    seconds: Annotated[float, typer.Option(help='How long each loader is measured')] = 3.,
+    steps: Annotated[int, typer.Option(help='Training steps to measure at each size')] = 2,
+    seconds: Annotated[float, typer.Option(help='How long each loader is measured')] = 2.,
     workers: Annotated[int, typer.Option(help='Loader processes')] = 1,
     threads: Annotated[int, typer.Option(help='Threads of the training step')] = 1,
     device: Annotated[Optional[str], typer.Option(help='Where to train: cpu, cuda  [default: a GPU if there is one]')] = None,
