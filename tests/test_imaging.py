@@ -118,8 +118,8 @@ def test_sixteen_bit_grey_is_scaled(folder, size, seed):
         assert (read_photo(folder/name)[..., 0] == to_uint8(img)).all()
 
 
-@given(start=st.sampled_from(['JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP', 'GIF']), cut=st.floats(0, 1), flips=st.lists(st.floats(0, .999), max_size=4),
-       byte=st.integers(1, 255))
+@given(start=st.sampled_from(['JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP', 'GIF']), cut=st.floats(0, 1),
+       flips=st.lists(st.floats(0, .999), max_size=4), byte=st.integers(1, 255))
 @settings(fast, max_examples=120)
 def test_damaged_files_are_read_or_refused(folder, start, cut, flips, byte):
     memory = io.BytesIO()
