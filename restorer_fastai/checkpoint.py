@@ -88,21 +88,21 @@ def sweep(
     for path in [*Path(folder).glob('.*'), *Path(folder).glob('samples/.*')]:
         if re.fullmatch(r'\..+\.[0-9a-f]{8}\.\w+', path.name): path.unlink(missing_ok=True)
 
-# %% ../nbs/11b_checkpoint.ipynb #3eb19ab2
+# %% ../nbs/11b_checkpoint.ipynb #83730b9d
 REMEMBERED = { # callback: (what lasts, what is about the current epoch)
     'turn_taker': (['gen_mode'], []),
-    'threshold_switcher': (['in_a_row'], ['n_generator', 'n_critic', 'n_capped']),
-    'turn_log': ([], ['turns']),
+    'threshold_switcher': (['in_a_row'], ['n_generator', 'n_critic', 'n_capped', 'critic_losses']),
     'divergence_guard': (['usual'], []),
     'loss_parts': ([], ['_sums', '_batches']),
-    'epoch_log': ([], ['total', 'n', 'spent'])}
+    'epoch_log': ([], ['total', 'n', 'spent', 'turns'])}
 
 def _memories(learn, within_epoch):
-    "What the callbacks of `learn` have to remember, as plain values and tensors."
+    "What the callbacks of `learn` have to remember, as plain values and tensors: their `state_dict`, or attributes."
     found = {}
     for cb in learn.cbs:
         lasting, current = REMEMBERED.get(cb.name, ([], []))
-        if names := lasting + current*within_epoch: found[cb.name] = {o: _plain(getattr(cb, o)) for o in names}
+        if hasattr(type(cb), 'state_dict'): found[cb.name] = _plain(cb.state_dict())
+        elif names := lasting + current*within_epoch: found[cb.name] = {o: _plain(getattr(cb, o)) for o in names if o in vars(cb) or hasattr(type(cb), o)}
     return found
 
 def _plain(o): # fastai's tensors know more than a safe file may hold
@@ -111,7 +111,10 @@ def _plain(o): # fastai's tensors know more than a safe file may hold
 
 def _remind(learn, memories):
     for name,values in memories.items():
-        for k,v in values.items(): setattr(getattr(learn, name), k, v)
+        cb = getattr(learn, name)
+        if hasattr(type(cb), 'load_state_dict'): cb.load_state_dict(values)
+        else:
+            for k,v in values.items(): setattr(cb, k, v)
     if 'turn_taker' in memories: learn.turn_taker.switch(learn.turn_taker.gen_mode)
 
 def _plain_opt(opt): # plain values, to be loaded without trusting a pickle

@@ -6,12 +6,13 @@
 __all__ = ['LOG_COLUMNS', 'StageProgress', 'EpochLog', 'machine_facts', 'sample_sheet', 'SampleSheet', 'KeepBest', 'run_stage',
            'train']
 
-# %% ../nbs/12_train.ipynb #56c970c4
+# %% ../nbs/12_train.ipynb #552d05b0
 import csv
 import json
 import platform
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -34,7 +35,7 @@ from .data import get_dls
 from .dataset import dataset_info, dataset_mix, read_manifest
 from .degrade import load_mix
 from .gan import GanLearner, TurnLog
-from .generator import generator_learner, load_encoder
+from .generator import WeightEMA, generator_learner, load_encoder
 from .imaging import from_tensor, write_photo
 from .layers import build_network
 from .losses import LossParts
@@ -94,7 +95,7 @@ def _forget_after(run, name, state):
         kept = [r for r in rows if r['stage'] < name or (r['stage'] == name and state.begun and int(r['epoch']) <= state.epoch)]
         if len(kept) < len(rows): _write_rows(path, kept, rows[0])
 
-# %% ../nbs/12_train.ipynb #9dae4b78
+# %% ../nbs/12_train.ipynb #178c7532
 LOG_COLUMNS = ('stage', 'kind', 'size', 'epoch', 'steps', 'train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'accuracy', 'generator_loss', 'critic_loss',
                'generator_batches', 'critic_batches', 'critic_capped', 'photos_per_s', 'seconds')
 _SHOWN = ('train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'accuracy', 'generator_batches', 'critic_batches', 'photos_per_s')
@@ -112,12 +113,19 @@ class EpochLog(EpochEnd):
         say=print, # Where the line goes
     ): self.state, self.title, self.stage, self.say = state, title, stage, say
 
-    def before_epoch(self): self.began, self.total, self.n = time.perf_counter(), 0., 0
+    def before_epoch(self):
+        self.began, self.total, self.n, self._earlier = time.perf_counter(), 0., 0, []
+        self._first = len(self.turn_log.turns) if self.stage.kind == 'gan' else None
 
     @property
     def spent(self): return time.perf_counter() - self.began # s in this epoch, also before the run was stopped
     @spent.setter
     def spent(self, seconds): self.began = time.perf_counter() - seconds
+
+    @property
+    def turns(self): return [] if self._first is None else self._earlier + [list(o) for o in self.turn_log.turns[self._first:]] # of this epoch
+    @turns.setter
+    def turns(self, turns): self._earlier = turns
 
     def after_loss(self):
         if self.training: self.total, self.n = self.total + self.divergence_guard.last, self.n + 1
@@ -139,7 +147,7 @@ class EpochLog(EpochEnd):
     def _turns(self):
         "Write this epoch's turns; what they come to."
         switcher, path = self.threshold_switcher, self.state.run/'turns.csv'
-        turns = self.turn_log.turns[-(switcher.n_generator + switcher.n_critic):]
+        turns = self.turns
         _write_rows(path, [*_rows(path), *(dict(stage=self.title, epoch=self.epoch + 1, who=who, loss=loss) for who,loss in turns)], ())
         paid = {name: _mean([loss for who,loss in turns if who == name]) for name in ('generator', 'critic')}
         return dict(generator_loss=paid['generator'], critic_loss=paid['critic'], generator_batches=switcher.n_generator,
@@ -169,7 +177,7 @@ def _note(run, stage=None, **facts):
     where.update(facts)
     with writing(path) as tmp: tmp.write_text(json.dumps(noted, indent=1), encoding='utf-8')
 
-# %% ../nbs/12_train.ipynb #748c8e7a
+# %% ../nbs/12_train.ipynb #8a48c446
 @torch.no_grad()
 def sample_sheet(
     net, # A `RestorerNet`
@@ -195,9 +203,10 @@ class SampleSheet(EpochEnd):
 
     def end_of_epoch(self):
         net = getattr(self.model, 'generator', self.model)
-        write_photo(self.run/'samples'/f'{self.title}-{self.epoch+1:03d}.jpg', sample_sheet(net, self.batch))
+        with _as_scored(self.learn): sheet = sample_sheet(net, self.batch)
+        write_photo(self.run/'samples'/f'{self.title}-{self.epoch+1:03d}.jpg', sheet)
 
-# %% ../nbs/12_train.ipynb #acb14f4e
+# %% ../nbs/12_train.ipynb #34d66182
 def _offer(state, title, stage, epoch, scores, net, meta):
     "Keep `net` when no network has scored higher on the same photos at the same size."
     best, scores = state.best, {k: scores[k] for k in ('score', 'psnr', 'ssim')}
@@ -219,7 +228,11 @@ class KeepBest(EpochEnd):
         meta:dict, # For the weights file
     ): self.state, self.title, self.stage, self.meta = state, title, stage, meta
 
-    def end_of_epoch(self): _offer(self.state, self.title, self.stage, self.epoch + 1, self.epoch_log.scores, self.state.generator, self.meta)
+    def end_of_epoch(self):
+        with _as_scored(self.learn):
+            _offer(self.state, self.title, self.stage, self.epoch + 1, self.epoch_log.scores, self.state.generator, self.meta)
+
+def _as_scored(learn): return learn.weight_ema.swapped() if hasattr(learn, 'weight_ema') else nullcontext() # with its averaged weights
 
 # %% ../nbs/12_train.ipynb #ba71205f
 def _stage_dls(recipe, stage, seed, data, device):
@@ -246,7 +259,7 @@ def _fit_stage(learn, stage, start_epoch, pretrained):
     else: kwargs = {}
     learn.fit_one_cycle(stage.epochs, lr, start_epoch=start_epoch, **kwargs) # warms up: Adam's first steps are its boldest
 
-# %% ../nbs/12_train.ipynb #f61e9e5d
+# %% ../nbs/12_train.ipynb #09db020b
 def _guard(name, stage, state):
     rates = f'lr (now {stage.lr:g})' + (f' or critic_lr (now {stage.critic_lr:g})' if stage.kind == 'gan' else '')
     def where():
@@ -259,7 +272,9 @@ def _stage_callbacks(recipe, state, name, stage, progress, meta):
     say = print if progress else lambda _: None
     cbs = [ResumeEpoch(state), SeedEpoch(recipe.seed, name), _guard(name, stage, state), LossParts(), StageProgress(name, progress),
            EpochLog(state, name, stage, say), Checkpoint(state, recipe.checkpoint_minutes)]
-    return cbs if stage.kind == 'critic' else [*cbs, SampleSheet(state.run, name), KeepBest(state, name, stage, meta)]
+    if stage.kind == 'critic': return cbs
+    if recipe.ema: cbs.append(WeightEMA(recipe.ema))
+    return [*cbs, SampleSheet(state.run, name), KeepBest(state, name, stage, meta)]
 
 def _score_arrival(state, name, stage, learn, meta):
     "Let the network that arrives at a new size take part in the competition, as epoch 0."
@@ -340,7 +355,7 @@ def _report(run):
     try: write_report(run)
     except Exception as e: warnings.warn(f'{run}: no report ({type(e).__name__}: {e})')
 
-# %% ../nbs/12_train.ipynb #2b270ca7
+# %% ../nbs/12_train.ipynb #06934538
 def train(
     recipe, # 'quick', 'reference', a YAML file or a `Recipe`
     data, # Folder that `build_dataset` wrote
@@ -348,12 +363,14 @@ def train(
     device=None, # Where to train; None: a GPU when there is one
     progress:bool=True, # Show bars and a line an epoch
     checkpoint_minutes:float|None=None, # Between checkpoints within an epoch; None: as the recipe says
+    tensorboard:bool|None=None, # Also write RUN/tensorboard/; None: as the recipe says
 ) -> Path: # `model.safetensors`
     """Train every stage of `recipe`, with a checkpoint after each epoch and within long ones. Killed and started again it goes on where it was.
     Writes model.safetensors and report.html; pretrained-SIZE.safetensors after each generator stage; log.csv, turns.csv, run.json, samples/.
     Raises RecipeError for a recipe that cannot be trained and TrainingError when training fails."""
     recipe, run = load_recipe(recipe), Path(out)
-    if checkpoint_minutes is not None: recipe = replace(recipe, checkpoint_minutes=checkpoint_minutes)
+    said = dict(checkpoint_minutes=checkpoint_minutes, tensorboard=tensorboard)
+    recipe = replace(recipe, **{k: v for k,v in said.items() if v is not None})
     read_manifest(data) # an error here leaves nothing behind
     state = _begin(recipe, run, data)
     if progress and state.path.exists(): print(f'{run}: going on after stage {state.stage}, epoch {state.epoch}, batch {state.batch}')
@@ -374,6 +391,7 @@ def _train_stage(recipe, state, data, device, progress):
     _note(run, name, seed=stage_seed(recipe, i), **({} if state.begun else dict(started=_now())))
     trains = not (stage.frozen and not recipe.pretrained) and state.epoch < stage.epochs
     if trains: run_stage(recipe, state, data, device, progress, meta)
+    if average := (state.memories or {}).get('weight_ema'): state.generator.load_state_dict(average['average']) # it is what was scored
     path = run/f'pretrained-{stage.size}.safetensors'
     if stage.kind == 'generator':
         with told_when_full(path): save_weights(path, state.generator, meta | dict(scores=_last_scores(run)))
