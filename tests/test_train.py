@@ -1,0 +1,163 @@
+"""Training that is killed, at moments that a notebook cell cannot choose, and a disk that is full.
+
+Each attempt is a process of its own and dies by SIGKILL: no `finally`, no `atexit`, nothing flushed. The processes are forked from one that has
+only imported the package, so that starting a dozen of them takes seconds."""
+import csv
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from restorer_fastai.checkpoint import RunState, TrainingError, read_checkpoint
+from restorer_fastai.dataset import build_dataset
+
+TINY = dict(ema=0.9, loss='l1 + mse', network=dict(arch='tiny'), critic=dict(nf=8), valid_samples=2, stages=[
+    dict(kind='generator', size=64, epochs=2, samples=10, bs=2), dict(kind='critic', size=64, epochs=1, samples=8, bs=4),
+    dict(kind='gan', size=64, epochs=2, samples=8, bs=2, lr=1e-4, critic_thresh=0.69, max_critic=2)])
+STEPS = {'01-generator-64': 10, '02-critic-64': 4, '03-gan-64': 8}
+
+def tiny_encoder(pretrained=False):
+    "In place of a ResNet: checkpoints of kilobytes, so that one can be written after every batch."
+    from torch import nn
+    def half(ni, nf): return nn.Sequential(nn.Conv2d(ni, nf, 3, 2, 1, bias=False), nn.BatchNorm2d(nf), nn.ReLU())
+    return nn.Sequential(half(3, 8), half(8, 8), half(8, 16), half(16, 16), half(16, 16), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))
+
+def die(): os.kill(os.getpid(), signal.SIGKILL)
+
+def die_at(module, name, call, before=lambda *args: None):
+    "Replace a function by one that dies at its `call`-th call."
+    import importlib
+    *owner, name = name.split('.')
+    where = importlib.import_module(f'restorer_fastai.{module}')
+    for o in owner: where = getattr(where, o)
+    real, calls = getattr(where, name), []
+    def mine(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == call:
+            before(*args)
+            die()
+        return real(*args, **kwargs)
+    setattr(where, name, mine)
+
+def half_file(obj, f):
+    f.write(b'half a checkpoint')
+    f.flush()
+
+MOMENTS = { # name -> how to arrange it, in the process that will die
+    'before the first checkpoint': lambda: die_at('train', 'EpochLog.after_loss', 1),
+    'while a checkpoint is written': lambda: die_at('checkpoint', 'torch.save', 3, half_file),
+    'in an epoch, between checkpoints': lambda: die_at('train', 'EpochLog.after_loss', 3),
+    'after the log, before the checkpoint': lambda: die_at('train', 'KeepBest.end_of_epoch', 1),
+    'while the best network is written': lambda: die_at('train', 'save_weights', 1),
+    'between two stages': lambda: die_at('checkpoint', 'RunState.next_stage', 1),
+    'while the critic gets its photos': lambda: die_at('critic', '_as_8bit', 3),
+    'in the critic': lambda: die_at('train', 'EpochLog.after_loss', 3),
+    'in the GAN': lambda: die_at('train', 'EpochLog.after_loss', 4),
+    'while the turns are written': lambda: die_at('train', 'EpochLog._turns', 1),
+    'while the report is written': lambda: die_at('train', 'write_report', 1),
+    'while the model is written': lambda: die_at('train', '_finish', 1)}
+
+def run(recipe, data, out, moment=None, minutes=10.):
+    import torch
+    torch.set_num_threads(1) # sums in the same order in every process
+    if moment: MOMENTS[moment]()
+    from restorer_fastai.layers import ARCHS
+    from restorer_fastai.train import train
+    ARCHS['tiny'] = tiny_encoder
+    train(recipe, data, out, progress=False, checkpoint_minutes=minutes)
+
+@pytest.fixture(scope='module')
+def process():
+    "Start `run` in a process of its own."
+    if 'forkserver' not in multiprocessing.get_all_start_methods(): pytest.skip('needs processes that can be forked')
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['restorer_fastai.train', 'restorer_fastai.negative'])
+    def start(*args, **kwargs):
+        p = context.Process(target=run, args=args, kwargs=kwargs)
+        p.start()
+        return p
+    return start
+
+@pytest.fixture(scope='module')
+def task(samples, tmp_path_factory):
+    "(recipe, data set)"
+    folder = tmp_path_factory.mktemp('train')
+    build_dataset(samples/'train', folder/'set', pairs='none', valid_share=0.2, progress=False)
+    (folder/'tiny.yaml').write_text(yaml.safe_dump(TINY))
+    return folder/'tiny.yaml', folder/'set'
+
+def finish(process):
+    process.join(300)
+    return process.exitcode
+
+@pytest.fixture(scope='module')
+def undisturbed(process, task, tmp_path_factory):
+    "The folder of a run that nobody disturbed."
+    out = tmp_path_factory.mktemp('undisturbed')/'run'
+    assert finish(process(*task, out)) == 0
+    return out
+
+def rows(path, *without):
+    with open(path, newline='') as f: return [{k: v for k, v in row.items() if k not in without} for row in csv.DictReader(f)]
+
+def assert_same_run(a, b):
+    "The same steps, the same log, the same network, to the last digit and bit; and nothing left lying about."
+    times = 'photos_per_s', 'seconds'
+    assert rows(b/'log.csv', *times) == rows(a/'log.csv', *times)
+    assert rows(b/'turns.csv') == rows(a/'turns.csv')
+    assert (b/'model.safetensors').read_bytes() == (a/'model.safetensors').read_bytes()
+    assert sorted(o.name for o in b.iterdir()) == sorted(o.name for o in a.iterdir())
+    ours, theirs = (json.loads((o/'run.json').read_text()) for o in (a, b))
+    assert theirs['model'] == ours['model'] and theirs['kept'] == ours['kept']
+
+def test_an_undisturbed_run_does_what_its_recipe_says(undisturbed):
+    last = {row['stage']: int(row['steps']) for row in rows(undisturbed/'log.csv')}
+    assert last == STEPS
+    assert {row['who'] for row in rows(undisturbed/'turns.csv')} == {'generator', 'critic'}
+
+def test_killed_at_chosen_moments(process, task, undisturbed, tmp_path):
+    out = tmp_path/'run'
+    for moment in MOMENTS:
+        assert finish(process(*task, out, moment, minutes=0.)) == -signal.SIGKILL, moment
+    assert finish(process(*task, out)) == 0
+    assert_same_run(undisturbed, out)
+
+def test_killed_at_random_moments(process, task, undisturbed, tmp_path):
+    out, rng, kills = tmp_path/'run', random.Random(3), 0
+    def saved(): return (out/'checkpoint.pt').stat().st_mtime_ns if (out/'checkpoint.pt').exists() else 0
+    while True:
+        p, left, before = process(*task, out, minutes=0.), rng.randint(4, 9), saved() # lives for so many checkpoints, and a moment more
+        while left and p.exitcode is None:
+            if (now := saved()) != before: left, before = left - 1, now
+            time.sleep(0.002)
+        p.join(rng.uniform(0, 0.2))
+        if p.exitcode is not None: break
+        p.kill()
+        p.join()
+        kills += 1
+    assert finish(p) == 0 and kills >= 2
+    assert finish(process(*task, out)) == 0 # nothing left to train; the weights file notes how often was saved
+    assert_same_run(undisturbed, out)
+
+@pytest.fixture
+def state(tmp_path):
+    import torch
+    return RunState(tmp_path/'run', torch.nn.Linear(300, 300), torch.nn.Linear(2, 1))
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(state):
+    resource = pytest.importorskip('resource') # not on Windows
+    state.save()
+    before, limits = state.path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    state.epoch = 1
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        with pytest.raises(TrainingError, match='checkpoint.pt: could not be written .*Make room'): state.save()
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert state.path.read_bytes() == before and read_checkpoint(state.run)['epoch'] == 0
+    assert [o.name for o in state.run.iterdir()] == ['checkpoint.pt']
