@@ -88,7 +88,7 @@ def sweep(
     for path in [*Path(folder).glob('.*'), *Path(folder).glob('samples/.*')]:
         if re.fullmatch(r'\..+\.[0-9a-f]{8}\.\w+', path.name): path.unlink(missing_ok=True)
 
-# %% ../nbs/11b_checkpoint.ipynb #83730b9d
+# %% ../nbs/11b_checkpoint.ipynb #bee86372
 REMEMBERED = { # callback: (what lasts, what is about the current epoch)
     'turn_taker': (['gen_mode'], []),
     'threshold_switcher': (['in_a_row'], ['n_generator', 'n_critic', 'n_capped', 'critic_losses']),
@@ -102,7 +102,7 @@ def _memories(learn, within_epoch):
     for cb in learn.cbs:
         lasting, current = REMEMBERED.get(cb.name, ([], []))
         if hasattr(type(cb), 'state_dict'): found[cb.name] = _plain(cb.state_dict())
-        elif names := lasting + current*within_epoch: found[cb.name] = {o: _plain(getattr(cb, o)) for o in names if o in vars(cb) or hasattr(type(cb), o)}
+        elif names := lasting + current*within_epoch: found[cb.name] = {o: _plain(getattr(cb, o)) for o in names}
     return found
 
 def _plain(o): # fastai's tensors know more than a safe file may hold

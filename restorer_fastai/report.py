@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RunRecords', 'figure_pixels', 'plot_epochs', 'write_report']
 
-# %% ../nbs/11c_report.ipynb #038c9f49
+# %% ../nbs/11c_report.ipynb #a9c51eeb
 import json
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 from fastcore.xml import P, Pre
 
+from .gan import plot_turns
 from .imaging import FileError, read_photo
 from .page import html_gallery, html_picture, html_table, write_page
 
@@ -41,20 +42,19 @@ class RunRecords:
         last = self.log.iloc[-1]
         return f"Not finished: the last epoch done is {last.epoch} of stage {last.stage}. The same command goes on from there."
 
-# %% ../nbs/11c_report.ipynb #f2ea8db7
+# %% ../nbs/11c_report.ipynb #a2d19d83
 def _new_figure(height=2.6):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure # not pyplot: a training run must not change what its notebook draws with
-    fig = Figure(figsize=(6.4, height), dpi=120, layout='constrained')
-    FigureCanvasAgg(fig)
-    return fig
+    return Figure(figsize=(6.4, height), dpi=120, layout='constrained')
 
 def figure_pixels(
-    fig, # A matplotlib figure with an Agg canvas
+    fig, # A matplotlib figure
 ) -> np.ndarray: # (H, W, 3) uint8
     "What a figure looks like."
-    fig.canvas.draw()
-    return np.asarray(fig.canvas.buffer_rgba())[..., :3]
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 def plot_epochs(
     log:pd.DataFrame, # What `log.csv` holds
@@ -79,18 +79,7 @@ def plot_epochs(
     ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/11c_report.ipynb #c4c2b195
-def _figure_of_turns(turns, stage):
-    fig, ours = _new_figure(), turns[turns.stage == stage].reset_index()
-    ax = fig.add_subplot()
-    for who,colour in (('critic', 'tab:red'), ('generator', 'tab:blue')):
-        losses = ours.loss[ours.who == who]
-        ax.scatter(losses.index + 1, losses, s=6, color=colour, label=f'{who}, {len(losses)} batches')
-    ax.set(title=f'{stage}: who trained when', xlabel='batch', ylabel='loss', yscale='log')
-    ax.legend(fontsize=8)
-    return fig
-
-# %% ../nbs/11c_report.ipynb #859ebce5
+# %% ../nbs/11c_report.ipynb #57bd7e52
 def _number(v, digits=3): return '' if pd.isna(v) else f'{v:.{digits}g}' if isinstance(v, float) else str(v)
 
 def _minutes(seconds): return f'{seconds/3600:.1f} h' if seconds > 5400 else f'{seconds/60:.1f} min'
@@ -113,7 +102,10 @@ def _figure(fig):
     title = fig.axes[0].get_title()
     return html_picture(figure_pixels(fig), title, short_side=2000, quality=90)
 
-def _turns(o): return [_figure(_figure_of_turns(o.turns, stage)) for stage in o.turns.stage.unique()] if len(o.turns) else P('No GAN stage has trained yet.')
+def _turns(o):
+    if o.turns.empty: return P('No GAN stage has trained yet.')
+    return [html_picture(figure_pixels(plot_turns(rows.to_dict('records'))), f'{stage}: who trained when', short_side=2000, quality=90)
+            for stage,rows in o.turns.groupby('stage')]
 
 # %% ../nbs/11c_report.ipynb #b70f6013
 def _pictures(o, most=8):

@@ -6,7 +6,7 @@
 __all__ = ['LOG_COLUMNS', 'StageProgress', 'EpochLog', 'machine_facts', 'sample_sheet', 'SampleSheet', 'KeepBest', 'run_stage',
            'train']
 
-# %% ../nbs/12_train.ipynb #552d05b0
+# %% ../nbs/12_train.ipynb #687f0ac5
 import csv
 import json
 import platform
@@ -34,7 +34,7 @@ from .critic import CriticNet, critic_dls, critic_learner
 from .data import get_dls
 from .dataset import dataset_info, dataset_mix, read_manifest
 from .degrade import load_mix
-from .gan import GanLearner, TurnLog
+from .gan import GanLearner, TensorBoardLog, Turn, TurnLog
 from .generator import WeightEMA, generator_learner, load_encoder
 from .imaging import from_tensor, write_photo
 from .layers import build_network
@@ -95,7 +95,7 @@ def _forget_after(run, name, state):
         kept = [r for r in rows if r['stage'] < name or (r['stage'] == name and state.begun and int(r['epoch']) <= state.epoch)]
         if len(kept) < len(rows): _write_rows(path, kept, rows[0])
 
-# %% ../nbs/12_train.ipynb #178c7532
+# %% ../nbs/12_train.ipynb #e4c97288
 LOG_COLUMNS = ('stage', 'kind', 'size', 'epoch', 'steps', 'train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'accuracy', 'generator_loss', 'critic_loss',
                'generator_batches', 'critic_batches', 'critic_capped', 'photos_per_s', 'seconds')
 _SHOWN = ('train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'accuracy', 'generator_batches', 'critic_batches', 'photos_per_s')
@@ -115,7 +115,7 @@ class EpochLog(EpochEnd):
 
     def before_epoch(self):
         self.began, self.total, self.n, self._earlier = time.perf_counter(), 0., 0, []
-        self._first = len(self.turn_log.turns) if self.stage.kind == 'gan' else None
+        self._first = len(self.turn_log.rows) if self.stage.kind == 'gan' else None
 
     @property
     def spent(self): return time.perf_counter() - self.began # s in this epoch, also before the run was stopped
@@ -123,7 +123,7 @@ class EpochLog(EpochEnd):
     def spent(self, seconds): self.began = time.perf_counter() - seconds
 
     @property
-    def turns(self): return [] if self._first is None else self._earlier + [list(o) for o in self.turn_log.turns[self._first:]] # of this epoch
+    def turns(self): return [] if self._first is None else self._earlier + [list(o) for o in self.turn_log.rows[self._first:]] # of this epoch
     @turns.setter
     def turns(self, turns): self._earlier = turns
 
@@ -147,10 +147,11 @@ class EpochLog(EpochEnd):
     def _turns(self):
         "Write this epoch's turns; what they come to."
         switcher, path = self.threshold_switcher, self.state.run/'turns.csv'
-        turns = self.turns
-        _write_rows(path, [*_rows(path), *(dict(stage=self.title, epoch=self.epoch + 1, who=who, loss=loss) for who,loss in turns)], ())
-        paid = {name: _mean([loss for who,loss in turns if who == name]) for name in ('generator', 'critic')}
-        return dict(generator_loss=paid['generator'], critic_loss=paid['critic'], generator_batches=switcher.n_generator,
+        turns = [Turn(*o) for o in self.turns]
+        _write_rows(path, [*_rows(path), *(dict(stage=self.title, epoch=self.epoch + 1) | o._asdict() for o in turns)], ())
+        paid = {name: _mean([o.loss for o in turns if o.who == name]) for name in ('generator', 'critic')}
+        right = _mean([(o.real_accuracy + o.fake_accuracy)/2 for o in turns if o.who == 'critic'])
+        return dict(accuracy=right, generator_loss=paid['generator'], critic_loss=paid['critic'], generator_batches=switcher.n_generator,
                     critic_batches=switcher.n_critic, critic_capped=switcher.n_capped)
 
 # %% ../nbs/12_train.ipynb #19885abf
@@ -259,7 +260,7 @@ def _fit_stage(learn, stage, start_epoch, pretrained):
     else: kwargs = {}
     learn.fit_one_cycle(stage.epochs, lr, start_epoch=start_epoch, **kwargs) # warms up: Adam's first steps are its boldest
 
-# %% ../nbs/12_train.ipynb #09db020b
+# %% ../nbs/12_train.ipynb #c6865be4
 def _guard(name, stage, state):
     rates = f'lr (now {stage.lr:g})' + (f' or critic_lr (now {stage.critic_lr:g})' if stage.kind == 'gan' else '')
     def where():
@@ -272,6 +273,7 @@ def _stage_callbacks(recipe, state, name, stage, progress, meta):
     say = print if progress else lambda _: None
     cbs = [ResumeEpoch(state), SeedEpoch(recipe.seed, name), _guard(name, stage, state), LossParts(), StageProgress(name, progress),
            EpochLog(state, name, stage, say), Checkpoint(state, recipe.checkpoint_minutes)]
+    if recipe.tensorboard: cbs.append(TensorBoardLog(state.run/'tensorboard'/name))
     if stage.kind == 'critic': return cbs
     if recipe.ema: cbs.append(WeightEMA(recipe.ema))
     return [*cbs, SampleSheet(state.run, name), KeepBest(state, name, stage, meta)]
