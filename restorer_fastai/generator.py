@@ -121,7 +121,7 @@ def pretrain_generator(
         lr = slice(lr/100, lr)
     learn.fit_one_cycle(epochs, lr)
 
-# %% ../nbs/07_generator.ipynb #afbea3d8
+# %% ../nbs/07_generator.ipynb #33766cda
 def restoring_net(
     model:nn.Module, # A restorer, a GAN with a `generator`, or either wrapped for several processes
 ) -> nn.Module: # The restorer itself
@@ -182,13 +182,14 @@ class WeightEMA(Callback):
 
     def state_dict(self) -> dict: # For a checkpoint: plain tensors and numbers
         "The average and how many steps are in it."
-        return dict(steps=self.steps, average=self.average)
+        return dict(steps=self.steps, average=self.net.state_dict() if self.average is None else self.average)
 
     def load_state_dict(self,
         state:dict, # What `state_dict` gave
     ):
         "Go on with an average."
-        self.steps, self.average = state['steps'], {k: v.clone() for k,v in state['average'].items()} if state['average'] else None
+        device = None if self.learn is None else next(self.net.parameters()).device
+        self.steps, self.average = state['steps'], {k: v.clone().to(device) for k,v in state['average'].items()}
 
 # %% ../nbs/07_generator.ipynb #fafcb840
 class _AnyDevice: # in front of `DistributedDL`, which fastai can import only where accelerate is installed
