@@ -353,7 +353,11 @@ def _scan_density(img):
 
 def _grow(mask, pixels): return cv2.dilate(mask.astype(np.uint8), np.ones((2*pixels + 1,)*2, np.uint8)) > 0
 
-# %% ../nbs/02_negative.ipynb #834ae6f9
+# %% ../nbs/02_negative.ipynb #3ccfbf56
+def _spans(lamp, holder):
+    "Does the clipped area fill a whole line of the scan, as a strip of film does and a scratch does not?"
+    return max((lamp.sum(axis) / np.maximum((~holder).sum(axis), 1)).max() for axis in (0, 1)) > .75
+
 def _is_base(lamp, film, density, brightest):
     "Is the clipped area `lamp` the film base itself? No if it is set in bare film, or if the film is orange everywhere."
     ring = _grow(lamp, 3) & film
@@ -365,14 +369,14 @@ def _is_base(lamp, film, density, brightest):
 
 def _base_density(img):
     "Density of the brightest film in one scan."
-    small = _reduce(img)
+    small = cv2.morphologyEx(_reduce(img), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # no scratches, thin and bright
     density, lamp, holder = _scan_density(small), small.min(-1) >= LAMP, small.max(-1) <= HOLDER
     film = ~_grow(lamp | holder, 1)
     if not film.any(): return np.median(density[lamp if lamp.any() else holder], axis=0)
     level = density[film].mean(-1)
     strip = level < np.quantile(level, .005) + .03
     brightest = np.median(density[film][strip], axis=0)
-    if lamp.mean() > .001 and _is_base(lamp, film, density, brightest): return np.median(density[lamp], axis=0)
+    if _spans(lamp, holder) and _is_base(lamp, film, density, brightest): return np.median(density[lamp], axis=0)
     return brightest if strip.mean() > .01 else np.quantile(density[film], .002, axis=0)
 
 # %% ../nbs/02_negative.ipynb #c9174506
@@ -433,12 +437,14 @@ class PrintSettings:
     gamma: float = 4.  # Grade of the paper: higher is darker and harder; darktable starts from 4
     soft_clip: float = .9  # Light tones above are compressed
 
-# %% ../nbs/02_negative.ipynb #415cfd86
+# %% ../nbs/02_negative.ipynb #245b6355
+def _power_of_ten(tone): return 10 ** np.minimum(tone, 1)  # what is brighter than the base is black anyway
+
 def _paper_tone(img, settings):
     "The print before the grade of the paper is applied, (H, W, 3), at least 0."
     density = _scan_density(img) - _scan_density(settings.base)
     tone = np.float32(settings.balance) * (np.float32(settings.offset) - density / np.float32(settings.dmax))
-    return np.maximum(settings.exposure * (1 + settings.black - np.float32(10)**tone), 0)
+    return np.maximum(settings.exposure * (1 + settings.black - _power_of_ten(tone)), 0)
 
 def print_negative(
     img:np.ndarray,  # (H, W, 3) negative, float in [0, 1]
@@ -449,7 +455,7 @@ def print_negative(
     soft = knee + room * (1 - np.exp(-np.maximum(paper - knee, 0)/room))
     return linear_to_srgb(np.where(paper > knee, soft, paper)).astype(img.dtype)
 
-# %% ../nbs/02_negative.ipynb #03adc75b
+# %% ../nbs/02_negative.ipynb #c5acf452
 _SLOPES = np.array([1.05, 1.05, .90])  # Balance of an average film: the blue layer is steeper
 _PLAIN_GRADE = 5.  # For frames without a range of densities
 
@@ -461,9 +467,9 @@ def _frame_inside(img, base, rim=.03):
 
 def _ends(density):
     "Densities (R, G, B) to print as black and as white, and how sure we are that they are neutral, from 0 to 1."
-    clear, dense = np.percentile(density, (.5, 99.5), axis=0)
+    clear, dense = np.percentile(np.maximum(density, 0), (.5, 99.5), axis=0)  # below the base: lamp, in holes and scratches
     sure = float(np.clip(np.maximum(dense - clear, .05).mean()/.3 - .3, 0, 1))
-    return clear*sure, dense*sure + np.maximum(dense, 1.2/_SLOPES)*(1 - sure), sure
+    return clear*sure, np.maximum(dense, .2)*sure + np.maximum(dense, 1.2/_SLOPES)*(1 - sure), sure
 
 def _neutral(clear, dense):
     "Offset and balance (R, G, B) that make both ends neutral, within limits."
@@ -471,7 +477,7 @@ def _neutral(clear, dense):
     balance, black_point = _SLOPES * np.clip(span.mean()/span/_SLOPES, 1/1.35, 1.35), clear/dense.max()
     return black_point.mean() + np.clip(black_point - black_point.mean(), -.08, .08), balance
 
-# %% ../nbs/02_negative.ipynb #8a4b1d6a
+# %% ../nbs/02_negative.ipynb #9ad70c7f
 def _grade(frames, settings, sure, target=.16):
     "The gamma that makes the median of the print the light `target`, between 4 and 6.5."
     tones = np.concatenate([_paper_tone(f, settings).reshape(-1, 3) for f in frames])
@@ -490,7 +496,7 @@ def choose_print_settings(
     clear, dense, sure = _ends(density)
     offset, balance = _neutral(clear, dense)
     dmax = float(dense.max())
-    darkest, lightest = (10 ** (balance*(offset - d/dmax)) for d in (clear, dense))
+    darkest, lightest = (_power_of_ten(balance*(offset - d/dmax)) for d in (clear, dense))
     black = float((darkest - .9).max())
     exposure = float((.96 / np.maximum(1 + black - lightest, .05)).min())
     settings = PrintSettings(tuple(base.tolist()), dmax, tuple(offset.tolist()), tuple(balance.tolist()), black, exposure)

@@ -87,6 +87,13 @@ def test_without_a_border_the_deepest_shadow_stands_for_the_base(scanner):
         assert roll <= alone < .8  # the phone's contrast makes it so large
 
 
+@pytest.mark.parametrize('stock', film.STOCKS)
+@pytest.mark.parametrize('scanner', ['plain', 'neutral', 'phone'])
+def test_scratches_are_not_taken_for_the_base(stock, scanner):
+    clean, torn = (film.find_film_base(film.film_negative(scenery(), stock, scanner, scratches=n, seed=3)) for n in (0, 4))
+    assert density_error(torn, clean) < .05
+
+
 def test_a_known_base_is_used():
     negative = film.film_negative(scenery(), 'gold200', exposure=1)
     base = true_base('gold200', 'plain')
