@@ -12,10 +12,10 @@ __all__ = ['KINDS', 'DEGRADATIONS', 'DYES', 'FILLS', 'STAIN_COLOURS', 'TONES', '
            'check_ranges', 'step_at', 'apply_steps', 'hole_mask', 'Degrade', 'Plan', 'Mix', 'largest_remainder',
            'load_mix']
 
-# %% ../nbs/01_degrade.ipynb #c7d68aec
+# %% ../nbs/01_degrade.ipynb #51d6d42c
 import json, os, hashlib, inspect
 from dataclasses import dataclass, field, asdict
-from functools import wraps, lru_cache
+from functools import cached_property, lru_cache, wraps
 from pathlib import Path
 import cv2, numpy as np, yaml
 from fastcore.basics import patch
@@ -25,7 +25,7 @@ from .imaging import rgb_to_grey, to_float, to_uint8
 class DegradeError(ValueError):
     "A degradation, a step or a mix that cannot be used; the message says which one and what to do."
 
-# %% ../nbs/01_degrade.ipynb #1bb6f2d8
+# %% ../nbs/01_degrade.ipynb #7cce3fcb
 KINDS = ('base', 'mild', 'heavy')
 
 @dataclass(frozen=True)
@@ -38,10 +38,15 @@ class Degradation:
     mask: object = None  # For heavy ones: (shape, parameters) -> (H, W), above 0 where `function` touches the photo
     gentle: dict = field(default_factory=dict)  # Parameter -> its gentlest value, where that is not the one nearest to 0
 
+    @cached_property
+    def signature(self):
+        "The function's parameters; looked up once, for a loader asks for each photo."
+        return inspect.signature(self.function)
+
     @property
     def seeded(self):
         "Does the function draw something at random, and so need a seed?"
-        return 'seed' in inspect.signature(self.function).parameters
+        return 'seed' in self.signature.parameters
 
 DEGRADATIONS = {}  # name -> Degradation, filled by the decorator
 
@@ -599,7 +604,7 @@ def step_at(
               if not isinstance(v[0], str) and d.gentle.get(k, 0) is not None}
     return drawn | placed
 
-# %% ../nbs/01_degrade.ipynb #814411f3
+# %% ../nbs/01_degrade.ipynb #0b7f841b
 def apply_steps(
     img:np.ndarray,  # (H, W, 3) float in [0, 1]
     steps:list,  # Steps as `draw_step` makes them, in the order in which they are applied
@@ -609,7 +614,7 @@ def apply_steps(
     for step in steps:
         params = {k: v for k, v in step.items() if k != 'name'}
         d = get_degradation(step.get('name'))
-        try: inspect.signature(d.function).bind(img, **params)
+        try: d.signature.bind(img, **params)
         except TypeError as e: raise DegradeError(f'Step {step} does not fit {d.name}: {e}.') from None
         img = d.function(img, **params)
     return img
