@@ -9,10 +9,10 @@ __all__ = ['STOCKS', 'HELD_OUT_STOCKS', 'TRAIN_STOCKS', 'FLARE', 'BORDERS', 'SCA
            'unscan', 'quantise', 'film_negative', 'invert_film', 'invert_plain', 'invert_stretch', 'find_film_base',
            'find_frame', 'PrintSettings', 'print_negative', 'choose_print_settings', 'invert_negadoctor']
 
-# %% ../nbs/02_negative.ipynb #b0271580
+# %% ../nbs/02_negative.ipynb #674ece5f
 import cv2, numpy as np
 from dataclasses import dataclass, replace
-from .degrade import DegradeError, degradation, dust_alpha, invert, scratch_alpha
+from .degrade import DegradeError, _check_photo, degradation, dust_alpha, invert, scratch_alpha
 
 # %% ../nbs/02_negative.ipynb #6b811459
 @dataclass(frozen=True)
@@ -337,11 +337,12 @@ def invert_stretch(
     flat = white - black < 1/255
     return np.clip((positive - np.where(flat, 0, black)) / np.where(flat, 1, white - black), 0, 1).astype(img.dtype)
 
-# %% ../nbs/02_negative.ipynb #26c59b1d
+# %% ../nbs/02_negative.ipynb #0faec26b
 LAMP, HOLDER = .985, .12  # sRGB: above in all channels the scan is clipped; below in all channels no light came through
 
 def _reduce(img, short=256):
     "A small float32 version of a scan, a little smoothed: enough to measure colours on."
+    _check_photo(img)
     scale = short / min(img.shape[:2])
     small = img.astype(np.float32, copy=False)
     if scale < 1: small = cv2.resize(small, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -379,13 +380,23 @@ def _base_density(img):
     if _spans(lamp, holder) and _is_base(lamp, film, density, brightest): return np.median(density[lamp], axis=0)
     return brightest if strip.mean() > .01 else np.quantile(density[film], .002, axis=0)
 
-# %% ../nbs/02_negative.ipynb #c9174506
-def _as_list(scans): return list(scans) if isinstance(scans, (list, tuple)) else [scans]
+# %% ../nbs/02_negative.ipynb #12b3d131
+def _as_list(scans):
+    scans = list(scans) if isinstance(scans, (list, tuple)) else [scans]
+    if not scans: raise DegradeError('There is no scan in the list: give at least one.')
+    return scans
+
+def _as_base(base, scans):
+    "The base as (3,) float32, found if None. Raises `DegradeError` if it is no colour."
+    base = find_film_base(scans) if base is None else np.asarray(base, np.float32)
+    if base.shape != (3,) or not (0 <= base.min() and base.max() <= 1):
+        raise DegradeError(f'A film base is three sRGB values from 0 to 1, not {base.tolist()}.')
+    return base
 
 def find_film_base(
     scans,  # A scan (H, W, 3), float in [0, 1], or a list of scans of one roll
 ) -> np.ndarray: # (3,) sRGB of the unexposed film
-    "The colour of the film base, found without help; of several frames the clearest film counts."
+    "The colour of the film base, found without help; of several frames the clearest film counts. `DegradeError` for no scans."
     return linear_to_srgb(10 ** -np.min([_base_density(s) for s in _as_list(scans)], axis=0)).astype(np.float32)
 
 # %% ../nbs/02_negative.ipynb #967776fc
@@ -409,20 +420,20 @@ def _picture(img, base):
     _, labels, stats, _ = cv2.connectedComponentsWithStats(areas, connectivity=4)
     return labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax() if len(stats) > 1 else np.ones(small.shape[:2], bool)
 
-# %% ../nbs/02_negative.ipynb #831497ca
+# %% ../nbs/02_negative.ipynb #3e9d7be1
 def find_frame(
     img:np.ndarray,  # (H, W, 3) scan of a negative, float in [0, 1]
     base=None,  # sRGB of the unexposed film, (3,); found if None
 ) -> tuple: # Two slices, rows and columns: `img[find_frame(img)]` is the picture
     "Where the picture is in a scan that may show rebate, holes, holder or other frames; all of it if in doubt."
-    picture = _picture(img, find_film_base(img) if base is None else base)
+    picture, (h, w) = _picture(img, _as_base(base, img)), img.shape[:2]
     ys, xs = (np.flatnonzero(picture.any(axis)) for axis in (1, 0))
     area = picture[ys[0]:ys[-1]+1, xs[0]:xs[-1]+1]
     top, bottom, left, right = _trim(area)
-    if (bottom - top) * (right - left) < .1*picture.size or min(img.shape[:2]) < 16: return slice(0, img.shape[0]), slice(0, img.shape[1])
-    def scaled(start, end, n, total):  # one pixel less where something was cut off
-        return slice(int(np.ceil((start + (start > 0)) * total/n)), int((end - (end < n)) * total/n))
-    return scaled(ys[0] + top, ys[0] + bottom, picture.shape[0], img.shape[0]), scaled(xs[0] + left, xs[0] + right, picture.shape[1], img.shape[1])
+    if (bottom - top) * (right - left) < .1*picture.size or min(h, w) < 16: return slice(0, h), slice(0, w)
+    def scaled(start, end, small, full):  # one pixel less where something was cut off
+        return slice(int(np.ceil((start + (start > 0)) * full/small)), int((end - (end < small)) * full/small))
+    return scaled(ys[0] + top, ys[0] + bottom, picture.shape[0], h), scaled(xs[0] + left, xs[0] + right, picture.shape[1], w)
 
 # %% ../nbs/02_negative.ipynb #adf50d87
 @dataclass(frozen=True)
@@ -437,7 +448,7 @@ class PrintSettings:
     gamma: float = 4.  # Grade of the paper: higher is darker and harder; darktable starts from 4
     soft_clip: float = .9  # Light tones above are compressed
 
-# %% ../nbs/02_negative.ipynb #245b6355
+# %% ../nbs/02_negative.ipynb #cec0abaf
 def _power_of_ten(tone): return 10 ** np.minimum(tone, 1)  # what is brighter than the base is black anyway
 
 def _paper_tone(img, settings):
@@ -451,6 +462,7 @@ def print_negative(
     settings:PrintSettings,  # How to print it
 ) -> np.ndarray: # (H, W, 3) float in [0, 1]
     "Print a negative by the formula of darktable's negadoctor."
+    _check_photo(img)
     paper, knee, room = _paper_tone(img, settings) ** settings.gamma, settings.soft_clip, 1 - settings.soft_clip
     soft = knee + room * (1 - np.exp(-np.maximum(paper - knee, 0)/room))
     return linear_to_srgb(np.where(paper > knee, soft, paper)).astype(img.dtype)
@@ -477,7 +489,7 @@ def _neutral(clear, dense):
     balance, black_point = _SLOPES * np.clip(span.mean()/span/_SLOPES, 1/1.35, 1.35), clear/dense.max()
     return black_point.mean() + np.clip(black_point - black_point.mean(), -.08, .08), balance
 
-# %% ../nbs/02_negative.ipynb #9ad70c7f
+# %% ../nbs/02_negative.ipynb #04503485
 def _grade(frames, settings, sure, target=.16):
     "The gamma that makes the median of the print the light `target`, between 4 and 6.5."
     tones = np.concatenate([_paper_tone(f, settings).reshape(-1, 3) for f in frames])
@@ -490,7 +502,7 @@ def choose_print_settings(
     base=None,  # sRGB of the unexposed film, (3,); found if None
 ) -> PrintSettings:
     "Set everything for `print_negative` from the scan, or from all frames of a roll together."
-    base = find_film_base(scans) if base is None else np.asarray(base, np.float32)
+    base = _as_base(base, scans)
     frames = [_frame_inside(s, base) for s in _as_list(scans)]
     density = np.concatenate([(_scan_density(f) - _scan_density(base)).reshape(-1, 3) for f in frames])
     clear, dense, sure = _ends(density)
