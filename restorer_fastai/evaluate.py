@@ -476,18 +476,20 @@ class CasePictures:
         kept = self.kept.setdefault(row['task'], [])
         if len(kept) < self.photos: kept.append((row, {k: jpeg_bytes(v, self.short_side) for k, v in versions.items()}))
 
-# %% ../nbs/11_evaluate.ipynb #a0fc1a1a
-def _case_gallery(row, versions):
-    "The pictures of one photo and task, with their scores."
+# %% ../nbs/11_evaluate.ipynb #23017e88
+def _case_gallery(row, versions, heading):
+    "The pictures of one photo and task, with their scores, under a heading of the given kind."
     def caption(name):
         return f'{name}, {row[f"psnr_{name}"]:.1f} dB, SSIM {row[f"ssim_{name}"]:.2f}' if f'psnr_{name}' in row else name
     shown = [html_picture(data, f'{row["photo"]}, {name}', caption(name)) for name, data in versions.items()]
-    return [H4(row['photo'] + f' (failed: {row["failed"]})'*bool(row['failed'])), html_gallery(*shown)]
+    return [heading(row['photo'] + f' (failed: {row["failed"]})'*bool(row['failed'])), html_gallery(*shown)]
 
 def _group_details(table, group, names, kept):
     "The pictures of all tasks of a group, in a part that can be folded."
-    parts = [part for name in names for part in (H3(_task_title(table, name)), *(o for case in kept[name] for o in _case_gallery(*case)))]
-    return Details(Summary(_task_title(table, names[0]) if len(names) == 1 else group.replace('_', ' ')), *parts, open=True)
+    def cases(name, heading): return [o for case in kept[name] for o in _case_gallery(*case, heading)]
+    if len(names) == 1: title, parts = _task_title(table, names[0]), cases(names[0], H3)
+    else: title, parts = group.replace('_', ' '), [o for name in names for o in (H3(_task_title(table, name)), *cases(name, H4))]
+    return Details(Summary(title), *parts, open=True)
 
 def scores_page(
     scores:pd.DataFrame,  # What `evaluate` or `evaluate_dataset` returned
@@ -502,7 +504,7 @@ def scores_page(
     bars = [html_interval(*o, scale) for o in ends.itertuples(index=False)]
     rows = [[*row[:6], bar, *row[6:]] for row, bar in zip(rows, bars)]
     sections = {'Scores': html_table([*head[:6], 'worse | better', *head[6:]], rows, 'PSNR in dB / SSIM; means over the photos'),
-                'How to read them': [P(line) for line in conventions(table).split('. ')]}
+                'How to read them': [P(f'{line.rstrip(".")}.') for line in conventions(table).split('. ')]}
     kept = pictures.kept if pictures else {}
     for name in kept: groups.setdefault(scores.attrs.get('groups', {}).get(name) or name, []).append(name)
     if kept: sections['Pictures'] = [_group_details(table, group, names, kept) for group, names in groups.items()]

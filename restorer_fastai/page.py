@@ -73,7 +73,7 @@ def html_interval(
     zero = Line(x1=x(0), x2=x(0), y1=0, y2=16, cls='zero')
     return Svg(zero, *bar, Circle(cx=x(mean), cy=8, r=3.5), cls=kind, width=120, height=16, aria_hidden='true')
 
-# %% ../nbs/10a_page.ipynb #581595c7
+# %% ../nbs/10a_page.ipynb #6eb69767
 _CSS = """
 :root{color-scheme:light dark;--line:#8886;--soft:#8882;--good:#18794e;--bad:#b42318}
 @media(prefers-color-scheme:dark){:root{--good:#4cc38a;--bad:#ff8b7e}}
@@ -86,12 +86,13 @@ nav ul{display:flex;flex-wrap:wrap;gap:.3rem 1rem;padding:0;list-style:none}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:.5rem;position:sticky;left:0;max-width:90vw}
 th,td{padding:.3rem .6rem;border-top:1px solid var(--line);text-align:right;white-space:nowrap}
-th[scope=row],thead th:first-child{text-align:left;position:sticky;left:0;background:Canvas;max-width:40vw;white-space:normal}
+th[scope=row],thead th:first-child{text-align:left;min-width:min(14rem,38vw);position:sticky;left:0;background:Canvas;max-width:40vw;white-space:normal}
 thead th{vertical-align:bottom;white-space:normal}
 tbody tr:hover{background:var(--soft)}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(150px,45%),1fr));gap:.6rem;margin:.6rem 0}
 figure{margin:0}figure img{width:100%;height:auto;display:block}figcaption{font-size:.8rem}
-summary{cursor:pointer;padding:.4rem 0;font-weight:600}
+summary{cursor:pointer;padding:.4rem 0;font-weight:600;font-size:1.2rem}
+details h3{font-size:1.05rem;margin:.8rem 0 .3rem}details h4{font-size:.9rem;margin:.3rem 0}
 svg .zero{stroke:var(--line)}svg .bar{stroke:currentColor;stroke-width:3}svg circle{fill:currentColor}
 .better{color:var(--good)}.worse{color:var(--bad)}small{opacity:.8;font-weight:400}
 """
@@ -104,7 +105,8 @@ def write_page(
 ) -> Path: # The file
     "Write a page, whole or not at all, with links to its sections at the top."
     links = Nav(Ul(*(Li(A(name, href=f'#s{i}')) for i, name in enumerate(sections))), aria_label='Sections')
-    parts = [Section(H2(name), content, id=f's{i}') for i, (name, content) in enumerate(sections.items())]
+    parts = [Section(H2(name), *(content if isinstance(content, list) else [content]), id=f's{i}')
+             for i, (name, content) in enumerate(sections.items())]
     head = Head(Meta(charset='utf-8'), Meta(name='viewport', content='width=device-width,initial-scale=1'), Title(title), Style(_CSS))
     body = Body(A('To the content', href='#main', cls='skip'), Header(H1(title), P(intro), links), Main(*parts, id='main'))
     with write_beside(path) as beside:

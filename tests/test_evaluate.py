@@ -112,6 +112,7 @@ def test_the_page_stands_alone_and_can_be_read_by_anyone(written):
     assert all(o['tabindex'] == '0' and o['role'] == 'region' and o['aria-label'] for o in page.frames) and page.frames
     assert 'name="viewport"' in text and 'lang="en"' in text and '<script' not in text and 'http' not in text
     assert '<b>' not in text and 'a &lt;b&gt;' in text # a photo's name is text
+    assert not re.search(r'>\s*[][,]+\s*<', text) # no Python list was printed
     assert page.h[0] == 1 and all(b <= a + 1 for a, b in zip(page.h, page.h[1:]))
 
 def test_intervals_hold_the_mean_and_count_photos(written):
