@@ -7,7 +7,6 @@ from .dataset import *
 from .data import *
 from .layers import *
 from .weights import *
-from .weights import *
 from .losses import *
 from .generator import *
 from .critic import *
