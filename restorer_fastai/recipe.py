@@ -48,7 +48,7 @@ class Stage:
         if self.view not in VIEWS: raise RecipeError(f"view '{self.view}' is unknown; choose one of {list(VIEWS)}")
         if self.epochs < 1 or self.bs < 1: raise RecipeError(f"a stage needs at least one epoch and one photo a batch: {self}")
 
-# %% ../nbs/11a_recipe.ipynb #ed64ea5f
+# %% ../nbs/11a_recipe.ipynb #23602650
 KEEP = ('best', 'last')
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Recipe:
     keep:str='best' # Which network the run ends with: 'best' by score at the last size, or 'last'
     workers:int=0 # Loader processes
     checkpoint_minutes:float=10. # How much training a crash may cost: a checkpoint so often within an epoch, and after each
-    tensorboard:bool=False # Also write RUN/tensorboard/
+    tensorboard:bool=False # Also write RUN/tensorboard/, for generator and GAN stages
 
     def __post_init__(self):
         if self.keep not in KEEP: raise RecipeError(f"keep '{self.keep}' is unknown; choose one of {list(KEEP)}")

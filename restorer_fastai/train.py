@@ -260,7 +260,7 @@ def _fit_stage(learn, stage, start_epoch, pretrained):
     else: kwargs = {}
     learn.fit_one_cycle(stage.epochs, lr, start_epoch=start_epoch, **kwargs) # warms up: Adam's first steps are its boldest
 
-# %% ../nbs/12_train.ipynb #c6865be4
+# %% ../nbs/12_train.ipynb #aa9b600f
 def _guard(name, stage, state):
     rates = f'lr (now {stage.lr:g})' + (f' or critic_lr (now {stage.critic_lr:g})' if stage.kind == 'gan' else '')
     def where():
@@ -273,8 +273,8 @@ def _stage_callbacks(recipe, state, name, stage, progress, meta):
     say = print if progress else lambda _: None
     cbs = [ResumeEpoch(state), SeedEpoch(recipe.seed, name), _guard(name, stage, state), LossParts(), StageProgress(name, progress),
            EpochLog(state, name, stage, say), Checkpoint(state, recipe.checkpoint_minutes)]
-    if recipe.tensorboard: cbs.append(TensorBoardLog(state.run/'tensorboard'/name))
     if stage.kind == 'critic': return cbs
+    if recipe.tensorboard: cbs.append(TensorBoardLog(state.run/'tensorboard'/name))
     if recipe.ema: cbs.append(WeightEMA(recipe.ema))
     return [*cbs, SampleSheet(state.run, name), KeepBest(state, name, stage, meta)]
 
