@@ -135,7 +135,7 @@ REPAIRS = {
     'invert':           Repair('inverse, stretched', lambda img, step: invert_stretch(img)),
     'film_negative':    Repair('negadoctor', lambda img, step: invert_negadoctor(img))}  # degradation -> Repair, in the order in which they are applied
 
-# %% ../nbs/11_evaluate.ipynb #3082d8cc
+# %% ../nbs/11_evaluate.ipynb #df7ad193
 def _repairs(steps):
     "The (step, repair) that fit, in the order of `REPAIRS`."
     return [(step, REPAIRS[name]) for name in REPAIRS for step in steps if step['name'] == name]
@@ -154,7 +154,7 @@ def baseline_title(
     steps:list # Steps as `apply_steps` takes them
 ) -> str: # Like 'Telea, true mask → median 3x3'
     "What `classical_baseline` does about these steps, in words."
-    holes = ['Telea, true mask'] if any(get_degradation(step['name']).mask for step in steps) else []
+    holes = ['Telea, true mask'] if hole_mask((64, 64), steps).any() else []
     return ' → '.join(dict.fromkeys(holes + [r.title for _, r in _repairs(steps)])) or 'as it is'
 
 # %% ../nbs/11_evaluate.ipynb #8f6d8107
@@ -184,7 +184,8 @@ class Task:
         step = draw_step(name, rng, {k: v for k, v in ranges.items() if k not in words})
         return step | {k: str(rng.choice(v)) for k, v in words.items()}
 
-# %% ../nbs/11_evaluate.ipynb #f038f146
+# %% ../nbs/11_evaluate.ipynb #1b1d7481
+_CLEAN_FILM = dict(dust=(0, 0), scratches=(0, 0), border=['none']) # dirt has a row of its own with `graded_tasks`
 _NOISE, _HOLES = ('gaussian_noise', dict(sigma=(25., 25.))), ('holes', dict(count=(2, 3), size=(.15, .25)))
 TASKS = {task.name: task for task in (
     Task('black_and_white', 'black-and-white', (('black_and_white', {}),)),
@@ -192,9 +193,9 @@ TASKS = {task.name: task for task in (
     Task('noisy_negative', 'noisy negative (255 − x, σ 25)', (('invert', {}), _NOISE)),
     Task('negative_with_holes', 'negative with holes (255 − x)', (('invert', {}), _HOLES)),
     Task('damaged_negative', 'negative with noise and holes (255 − x, σ 25)', (('invert', {}), _NOISE, _HOLES)),
-    Task('film_negative', 'film negative', (('film_negative', dict(stock=[s for s in TRAIN_STOCKS if not STOCKS[s].mono])),)),
+    Task('film_negative', 'film negative', (('film_negative', dict(stock=[s for s in TRAIN_STOCKS if not STOCKS[s].mono]) | _CLEAN_FILM),)),
     Task('new_film_negative', 'film negative, unseen stocks and scanner',
-         (('film_negative', dict(stock=HELD_OUT_STOCKS, scanner=HELD_OUT_SCANNERS)),)),
+         (('film_negative', dict(stock=HELD_OUT_STOCKS, scanner=HELD_OUT_SCANNERS) | _CLEAN_FILM),)),
     Task('gaussian_noise', 'Gaussian noise, σ 25', (_NOISE,)),
     Task('salt_and_pepper', 'salt and pepper, 4 %', (('salt_and_pepper', dict(amount=(.04, .04))),)),
     Task('jpeg', 'JPEG, quality 20', (('jpeg', dict(quality=(20, 20))),)),
