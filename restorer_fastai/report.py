@@ -107,13 +107,13 @@ def _turns(o):
     return [html_picture(figure_pixels(plot_turns(rows.to_dict('records'))), f'{stage}: who trained when', short_side=2000, quality=90)
             for stage,rows in o.turns.groupby('stage')]
 
-# %% ../nbs/11c_report.ipynb #b70f6013
+# %% ../nbs/11c_report.ipynb #6f928775
 def _pictures(o, most=8):
     "Sample sheets from the beginning to the end."
     paths = sorted(o.run.glob('samples/*.jpg'))
     if not paths: return P('No pictures yet.')
     chosen = [paths[i] for i in sorted({round(i) for i in np.linspace(0, len(paths) - 1, min(most, len(paths)))})]
-    return [P('Degraded above, restored in the middle, clean below: always the same held-out photos.'),
+    return [P('Degraded above, restored in the middle, clean below. The held-out photos are the same throughout, and so is their damage as long as the size is.'),
             *(html_picture(read_photo(p), f'Samples after {p.stem}', caption=p.stem, short_side=300) for p in chosen)]
 
 def _stages(o):
