@@ -39,7 +39,7 @@ class CriticNet(nn.Module):
         x = round_to_8bit(x.as_subclass(Tensor)) * 2 - 1
         with computing_in(x.device, self.compute_dtype): return self.layers(x).float()
 
-# %% ../nbs/08_critic.ipynb #4e3d221d
+# %% ../nbs/08_critic.ipynb #d5e5e426
 def _as_8bit(x): return round_to_8bit(x.detach().cpu()).mul(255).round().byte()
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def critic_dls(
     bs, device = bs or dls.train.bs, dls.device
     passes = ceil(n / max(1, len(dls.train)*dls.train.bs))
     train, valid = judged_photos(generator, dls.train, n, passes), judged_photos(generator, dls.valid, n_valid)
-    kwargs = dict(after_batch=IntToFloatTensor(), device=device)
+    kwargs = dict(after_batch=IntToFloatTensor(), num_workers=0, device=device) # the photos are in memory already; fastai would start a process a core
     return DataLoaders(TfmdDL(train, bs=min(bs, len(train)), shuffle=True, drop_last=True, **kwargs),
                        TfmdDL(valid, bs=bs, **kwargs), device=device)
 
