@@ -53,7 +53,7 @@ class SeedEpoch(Callback):
     def before_batch(self):
         if self.training: set_seed(_seed_of(self.seed, 'step', self.iter))
 
-# %% ../nbs/11b_checkpoint.ipynb #7bcc5104
+# %% ../nbs/11b_checkpoint.ipynb #7f6fd95f
 class TrainingError(ValueError):
     "Training went wrong; the message says how to go on."
     def __init__(self,
@@ -71,8 +71,8 @@ def told_when_full(
     "What fails in writing `path` names it and says how to go on. Raises TrainingError."
     try: yield
     except (OSError, RuntimeError) as e: # PyTorch's writer raises RuntimeError
-        raise TrainingError(f"{path}: could not be written ({str(e).splitlines()[0] or type(e).__name__}). Is the disk full? Make room and start the same command "
-                            f"again: it goes on from the last checkpoint, which is whole") from e
+        reason = str(e).splitlines()[0] or type(e).__name__
+        raise TrainingError(f"{path}: could not be written ({reason}). Is the disk full? Make room and start the same command again: it goes on from the last checkpoint, which is whole") from e
 
 @contextmanager
 def writing(
@@ -88,7 +88,7 @@ def sweep(
     for path in [*Path(folder).glob('.*'), *Path(folder).glob('samples/.*')]:
         if re.fullmatch(r'\..+\.[0-9a-f]{8}\.\w+', path.name): path.unlink(missing_ok=True)
 
-# %% ../nbs/11b_checkpoint.ipynb #bee86372
+# %% ../nbs/11b_checkpoint.ipynb #cf8375eb
 REMEMBERED = { # callback: (what lasts, what is about the current epoch)
     'turn_taker': (['gen_mode'], []),
     'threshold_switcher': (['in_a_row'], ['n_generator', 'n_critic', 'n_capped', 'critic_losses']),
@@ -119,7 +119,8 @@ def _remind(learn, memories):
 
 def _plain_opt(opt): # plain values, to be loaded without trusting a pickle
     state = opt.state_dict()
-    return dict(state=list(state['state']), hypers=[{k: v.item() if isinstance(v, np.generic) else v for k,v in h.items()} for h in state['hypers']])
+    hypers = [{k: v.item() if isinstance(v, np.generic) else v for k,v in h.items()} for h in state['hypers']]
+    return dict(state=list(state['state']), hypers=hypers)
 
 # %% ../nbs/11b_checkpoint.ipynb #f4dee081
 _PLACE = ('stage', 'epoch', 'batch', 'steps', 'opt', 'memories', 'best')
@@ -209,7 +210,7 @@ class Checkpoint(EpochEnd):
         self.state.save()
         self.saved = time.monotonic()
 
-# %% ../nbs/11b_checkpoint.ipynb #118ae04b
+# %% ../nbs/11b_checkpoint.ipynb #f4bd8815
 class ResumeEpoch(Callback):
     "Begin the first epoch where `state` stands: in the schedule, in the photos, and in what callbacks remember."
     order = -9 # after fastai has put the schedule to the epoch's beginning
@@ -222,7 +223,7 @@ class ResumeEpoch(Callback):
 
     def before_train(self):
         self.skipped = self.dls.train.skipped = self.done if self.epoch == self.start else 0
-        for _ in range(self.skipped): self.learn.pct_train += 1./(len(self.dls.train)*self.n_epoch) # in the same steps: to the same last bit
+        for _ in range(self.skipped): self.learn.pct_train += 1./(len(self.dls.train)*self.n_epoch) # to the same last bit
 
     def before_batch(self):
         if not self.training: return
@@ -239,7 +240,7 @@ def load_optimiser(
     if learn.opt is None: learn.create_opt()
     learn.opt.load_state_dict({k: L(to_device(v, learn.dls.device)) for k,v in state.opt.items()})
 
-# %% ../nbs/11b_checkpoint.ipynb #d582090b
+# %% ../nbs/11b_checkpoint.ipynb #33ef14c2
 CALM = type('Calm', (), {'calm': True}) # stands for the guard where there is none
 COIN = math.log(2) # the cross-entropy of a critic that tosses a coin: below it, there is nothing unusual about a critic's loss
 
@@ -268,7 +269,8 @@ class DivergenceGuard(Callback):
         losses = self.usual.setdefault(who, [])
         limit = self.factor*max(median(losses), COIN if who == 'critic' else 0.) if len(losses) >= self.memory/10 else math.inf
         self.above = self.above + 1 if self.last > limit else 0
-        if self.above >= self.patience: self._stop(f'the loss ({self.last:.3g}) has been above {limit:.3g} for {self.above} batches, {self.factor:g} times what is usual,')
+        if self.above >= self.patience: \
+            self._stop(f'the loss ({self.last:.3g}) has been above {limit:.3g} for {self.above} batches, {self.factor:g} times what is usual,')
         if not self.above: self.usual[who] = [*losses, self.last][-self.memory:]
 
     def _stop(self, what):

@@ -48,7 +48,7 @@ class Stage:
         if self.view not in VIEWS: raise RecipeError(f"view '{self.view}' is unknown; choose one of {list(VIEWS)}")
         if self.epochs < 1 or self.bs < 1: raise RecipeError(f"a stage needs at least one epoch and one photo a batch: {self}")
 
-# %% ../nbs/11a_recipe.ipynb #23602650
+# %% ../nbs/11a_recipe.ipynb #31cee707
 KEEP = ('best', 'last')
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Recipe:
     critic:dict=field(default_factory=lambda: dict(nf=128)) # Arguments of `CriticNet`
     loss:str|dict='mse' # Pixel loss, or a weighted sum: see `get_loss`
     valid_samples:int=64 # Validation photos to score after each epoch
-    ema:float|None=None # Average the generator's weights over its steps, at this decay such as 0.999; scored and handed on instead of the last step's
+    ema:float|None=None # Decay, such as 0.999, of an average over the generator's steps, which is then scored and handed on
     keep:str='best' # Which network the run ends with: 'best' by score at the last size, or 'last'
     workers:int=0 # Loader processes
     checkpoint_minutes:float=10. # How much training a crash may cost: a checkpoint so often within an epoch, and after each
@@ -72,7 +72,8 @@ class Recipe:
 
     def __post_init__(self):
         if self.keep not in KEEP: raise RecipeError(f"keep '{self.keep}' is unknown; choose one of {list(KEEP)}")
-        if self.ema is not None and not 0 < self.ema < 1: raise RecipeError(f"ema {self.ema} is no decay: choose a number between 0 and 1 such as 0.999, or null")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise RecipeError(f"ema {self.ema} is no decay: choose a number between 0 and 1 such as 0.999, or null")
 
     def to_dict(self) -> dict: # For YAML and JSON
         "The recipe as plain values."

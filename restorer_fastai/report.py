@@ -18,14 +18,15 @@ from .gan import plot_turns
 from .imaging import FileError, read_photo
 from .page import html_gallery, html_picture, html_table, write_page
 
-# %% ../nbs/11c_report.ipynb #1a8b7f46
+# %% ../nbs/11c_report.ipynb #1cea9aa7
 class RunRecords:
     "What a run has written down so far. Raises FileError when `run` holds no run."
     def __init__(self,
         run, # Folder that `train` wrote
     ):
         self.run = Path(run)
-        if not (self.run/'recipe.yaml').exists(): raise FileError(run, 'no run in this folder', 'Give the folder that `restorer train` wrote.')
+        if not (self.run/'recipe.yaml').exists():
+            raise FileError(run, 'no run in this folder', 'Give the folder that `restorer train` wrote.')
         self.recipe_text = (self.run/'recipe.yaml').read_text(encoding='utf-8')
         self.recipe, self.facts = yaml.safe_load(self.recipe_text), self._json('run.json')
         self.log, self.turns = self._table('log.csv'), self._table('turns.csv')
@@ -79,7 +80,7 @@ def plot_epochs(
     ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/11c_report.ipynb #57bd7e52
+# %% ../nbs/11c_report.ipynb #cdb4742e
 def _number(v, digits=3): return '' if pd.isna(v) else f'{v:.{digits}g}' if isinstance(v, float) else str(v)
 
 def _minutes(seconds): return f'{seconds/3600:.1f} h' if seconds > 5400 else f'{seconds/60:.1f} min'
@@ -89,12 +90,15 @@ def _outcome(o):
     rows = [[k, _number(float(v), 4)] for k,v in model['scores'].items()]
     return [P(o.state), html_table(['Measure', 'Value'], rows, 'Held-out photos, as the network kept restores them')]
 
+_JUDGED = dict(psnr='PSNR, dB', ssim='SSIM', score='Score: PSNR minus perceptual distance')
+
 def _curves(o):
     if o.log.empty: return P('No epoch is done yet.')
     model = o.facts.get('model') or o.facts.get('kept') or {}
     kept = (model.get('stage'), model.get('epoch'))
-    figures = [plot_epochs(o.log, dict(train_loss='training', valid_loss='validation'), 'Loss (each stage pays in its own coin)', log_scale=True)]
-    figures += [plot_epochs(o.log, {k: title}, title, kept=kept) for k,title in (('psnr', 'PSNR, dB'), ('ssim', 'SSIM'), ('score', 'Score: PSNR minus perceptual distance'))
+    losses = dict(train_loss='training', valid_loss='validation')
+    figures = [plot_epochs(o.log, losses, 'Loss (each stage pays in its own coin)', log_scale=True)]
+    figures += [plot_epochs(o.log, {k: title}, title, kept=kept) for k,title in _JUDGED.items()
                 if k in o.log and o.log[k].notna().any()]
     return [_figure(fig) for fig in figures]
 
@@ -107,13 +111,14 @@ def _turns(o):
     return [html_picture(figure_pixels(plot_turns(rows.to_dict('records'))), f'{stage}: who trained when', short_side=2000, quality=90)
             for stage,rows in o.turns.groupby('stage')]
 
-# %% ../nbs/11c_report.ipynb #6f928775
+# %% ../nbs/11c_report.ipynb #5fc94e09
 def _pictures(o, most=8):
     "Sample sheets from the beginning to the end."
     paths = sorted(o.run.glob('samples/*.jpg'))
     if not paths: return P('No pictures yet.')
     chosen = [paths[i] for i in sorted({round(i) for i in np.linspace(0, len(paths) - 1, min(most, len(paths)))})]
-    return [P('Degraded above, restored in the middle, clean below. The held-out photos are the same throughout, and so is their damage as long as the size is.'),
+    return [P('Degraded above, restored in the middle, clean below. The held-out photos are the same throughout, '
+              'and so is their damage as long as the size is.'),
             *(html_picture(read_photo(p), f'Samples after {p.stem}', caption=p.stem, short_side=300) for p in chosen)]
 
 def _stages(o):
@@ -124,21 +129,27 @@ def _stages(o):
         done = f"{int(ours.epoch.max()) if len(ours) else 0} of {stage['epochs']}"
         rows.append([name, done, stage['bs'], _number(stage['lr']), facts.get('seed', ''), _minutes(ours.seconds.sum()) if len(ours) else '',
                      _number(ours.photos_per_s.median(), 3) if len(ours) else '', facts.get('started', ''), facts.get('ended', '')])
-    return html_table(['Stage', 'Epochs', 'Batch', 'Rate', 'Seed', 'Trained', 'Photos/s', 'Began (UTC)', 'Ended (UTC)'], rows, 'What was trained, and how long')
+    head = ['Stage', 'Epochs', 'Batch', 'Rate', 'Seed', 'Trained', 'Photos/s', 'Began (UTC)', 'Ended (UTC)']
+    return html_table(head, rows, 'What was trained, and how long')
 
 def _epochs(o):
+    if o.log.empty: return P('None yet.')
     shown = [c for c in o.log if c not in ('kind', 'size', 'seconds', 'loss_weights') and o.log[c].notna().any()]
-    return html_table(shown, [[_number(v) for v in row] for row in o.log[shown].itertuples(index=False)], 'Every epoch, as in log.csv') if len(o.log) else P('None yet.')
+    return html_table(shown, [[_number(v) for v in row] for row in o.log[shown].itertuples(index=False)], 'Every epoch, as in log.csv')
 
 def _setting(o):
-    facts = {'Recipe': o.recipe.get('name'), 'Seed': o.recipe.get('seed')} | {f'Data set: {k}': v for k,v in o.facts.get('data', {}).items()}
-    facts |= {k.capitalize(): o.facts.get(k, '') for k in ('device', 'processor', 'threads', 'system', 'python')} | o.facts.get('versions', {})
-    return [html_table(['What', 'Which'], [[k, str(v)] for k,v in facts.items()], 'Data set, machine, versions'), P('The recipe, as it was used:'), Pre(o.recipe_text, cls='scroll')]
+    facts = {'Recipe': o.recipe.get('name'), 'Seed': o.recipe.get('seed')}
+    facts |= {f'Data set: {k}': v for k,v in o.facts.get('data', {}).items()}
+    facts |= {k.capitalize(): o.facts.get(k, '') for k in ('device', 'processor', 'threads', 'system', 'python')}
+    facts |= o.facts.get('versions', {})
+    table = html_table(['What', 'Which'], [[k, str(v)] for k,v in facts.items()], 'Data set, machine, versions')
+    return [table, P('The recipe, as it was used:'), Pre(o.recipe_text, cls='scroll')]
 
 def write_report(
     run, # Folder that `train` wrote, of a run that may have been stopped
 ) -> Path: # Its report.html
     "Write RUN/report.html. Raises FileError when `run` holds no run."
     o = RunRecords(run)
-    sections = {'Outcome': _outcome(o), 'Curves': _curves(o), 'Pictures': _pictures(o), 'Turns': _turns(o), 'Stages': _stages(o), 'Epochs': _epochs(o), 'Setting': _setting(o)}
+    parts = dict(Outcome=_outcome, Curves=_curves, Pictures=_pictures, Turns=_turns, Stages=_stages, Epochs=_epochs, Setting=_setting)
+    sections = {name: part(o) for name,part in parts.items()}
     return write_page(o.run/'report.html', f"Training run: {o.recipe.get('name')}", o.state, sections)

@@ -6,7 +6,7 @@
 __all__ = ['LOG_COLUMNS', 'StageProgress', 'EpochLog', 'machine_facts', 'sample_sheet', 'SampleSheet', 'KeepBest', 'run_stage',
            'train']
 
-# %% ../nbs/12_train.ipynb #687f0ac5
+# %% ../nbs/12_train.ipynb #129c8cef
 import csv
 import json
 import platform
@@ -28,8 +28,8 @@ from fastai.torch_core import default_device, set_seed
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torchvision.utils import make_grid
 
-from .checkpoint import (Checkpoint, DivergenceGuard, EpochEnd, ResumeEpoch, RunState, SeedEpoch, load_optimiser, read_checkpoint,
-                                        sweep, told_when_full, writing)
+from .checkpoint import (Checkpoint, DivergenceGuard, EpochEnd, ResumeEpoch, RunState, SeedEpoch, load_optimiser,
+                                        read_checkpoint, sweep, told_when_full, writing)
 from .critic import CriticNet, critic_dls, critic_learner
 from .data import get_dls
 from .dataset import dataset_info, dataset_mix, read_manifest
@@ -95,9 +95,9 @@ def _forget_after(run, name, state):
         kept = [r for r in rows if r['stage'] < name or (r['stage'] == name and state.begun and int(r['epoch']) <= state.epoch)]
         if len(kept) < len(rows): _write_rows(path, kept, rows[0])
 
-# %% ../nbs/12_train.ipynb #e4c97288
-LOG_COLUMNS = ('stage', 'kind', 'size', 'epoch', 'steps', 'train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'accuracy', 'generator_loss', 'critic_loss',
-               'generator_batches', 'critic_batches', 'critic_capped', 'photos_per_s', 'seconds')
+# %% ../nbs/12_train.ipynb #dc9a7bf7
+LOG_COLUMNS = ('stage', 'kind', 'size', 'epoch', 'steps', 'train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'accuracy',
+               'generator_loss', 'critic_loss',                'generator_batches', 'critic_batches', 'critic_capped', 'photos_per_s', 'seconds')
 _SHOWN = ('train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'accuracy', 'generator_batches', 'critic_batches', 'photos_per_s')
 _METRICS = {'psnr_metric': 'psnr', 'ssim_metric': 'ssim', 'score_lpips': 'score', 'score_dssim': 'score', 'accuracy_thresh_expand': 'accuracy'}
 
@@ -123,7 +123,8 @@ class EpochLog(EpochEnd):
     def spent(self, seconds): self.began = time.perf_counter() - seconds
 
     @property
-    def turns(self): return [] if self._first is None else self._earlier + [list(o) for o in self.turn_log.rows[self._first:]] # of this epoch
+    def turns(self): # of this epoch
+        return [] if self._first is None else self._earlier + [list(o) for o in self.turn_log.rows[self._first:]]
     @turns.setter
     def turns(self, turns): self._earlier = turns
 
@@ -137,12 +138,14 @@ class EpochLog(EpochEnd):
 
     def end_of_epoch(self):
         row = dict(stage=self.title, kind=self.stage.kind, size=self.stage.size, epoch=self.epoch + 1, steps=self.state.steps)
-        row |= self.scores | dict(train_loss=self.total/self.n, photos_per_s=self.stage_progress.photos_per_s, seconds=self.spent) # not smoothed over epochs
+        row |= self.scores | dict(photos_per_s=self.stage_progress.photos_per_s, seconds=self.spent)
+        row['train_loss'] = self.total/self.n # not smoothed over epochs, as fastai's is
         if weights := getattr(self.loss_func, 'weights', None): row['loss_weights'] = json.dumps(weights)
         if self.stage.kind == 'gan': row |= self._turns()
         path = self.state.run/'log.csv'
         _write_rows(path, [*_rows(path), row], LOG_COLUMNS)
-        self.say(f"{self.title}  epoch {self.epoch+1}/{self.n_epoch}  " + '  '.join(f'{k} {row[k]:.4g}' for k in _SHOWN if isinstance(row.get(k), (int, float))))
+        shown = [f'{k} {row[k]:.4g}' for k in _SHOWN if isinstance(row.get(k), (int, float))]
+        self.say('  '.join([self.title, f'epoch {self.epoch+1}/{self.n_epoch}', *shown]))
 
     def _turns(self):
         "Write this epoch's turns; what they come to."
@@ -260,7 +263,7 @@ def _fit_stage(learn, stage, start_epoch, pretrained):
     else: kwargs = {}
     learn.fit_one_cycle(stage.epochs, lr, start_epoch=start_epoch, **kwargs) # warms up: Adam's first steps are its boldest
 
-# %% ../nbs/12_train.ipynb #aa9b600f
+# %% ../nbs/12_train.ipynb #c828da1d
 def _guard(name, stage, state):
     rates = f'lr (now {stage.lr:g})' + (f' or critic_lr (now {stage.critic_lr:g})' if stage.kind == 'gan' else '')
     def where():
@@ -299,13 +302,14 @@ def run_stage(
     dls = _stage_dls(recipe, stage, stage_seed(recipe, state.stage), data, device)
     metrics = [psnr_metric, ssim_metric, RestorationScore()]
     if stage.kind != 'critic' and state.stage and not state.begun and not _same_photos(state.best, stage):
-        _score_arrival(state, name, stage, generator_learner(dls, recipe.network, loss=recipe.loss, net=state.generator, metrics=metrics), meta)
+        arriving = generator_learner(dls, recipe.network, loss=recipe.loss, net=state.generator, metrics=metrics)
+        _score_arrival(state, name, stage, arriving, meta)
     learn = _stage_learner(recipe, stage, state, dls, metrics, _stage_callbacks(recipe, state, name, stage, progress, meta))
     load_optimiser(learn, state)
     learn.remove_cb(ProgressCallback)
     with learn.no_logging(): _fit_stage(learn, stage, state.epoch, recipe.pretrained)
 
-# %% ../nbs/12_train.ipynb #0ec36c3e
+# %% ../nbs/12_train.ipynb #8ede2ac0
 def _claim(run, recipe, data, saved):
     "Note recipe and data set in the run's folder; refuse when what stands there cannot go on with them."
     path, first = run/'recipe.yaml', f'# data set: {Path(data).resolve()}'
@@ -323,8 +327,8 @@ def _begin(recipe, run, data):
     saved = read_checkpoint(run)
     _claim(run, recipe, data, saved)
     set_seed(recipe.seed)
-    nets = [o.to(memory_format=torch.channels_last) for o in (build_network(recipe.network), CriticNet(**recipe.critic))] # as training leaves them
-    state = RunState(run, *nets)
+    nets = build_network(recipe.network), CriticNet(**recipe.critic)
+    state = RunState(run, *(o.to(memory_format=torch.channels_last) for o in nets)) # as training leaves them
     if saved: state.load(saved)
     elif recipe.pretrained: load_encoder(state.generator, recipe.pretrained)
     return state
