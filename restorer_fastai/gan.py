@@ -52,7 +52,7 @@ class TurnTaker(GANTrainer):
     def after_fit(self):
         for net in (self.generator, self.critic): set_freeze_model(net, True) # True means trainable
 
-# %% ../nbs/09_gan.ipynb #85c0f2ed
+# %% ../nbs/09_gan.ipynb #83a1de6d
 class ThresholdSwitcher(AdaptiveGANSwitcher):
     """The critic trains until its loss is under `critic_thresh` or for `max_critic` batches, then the generator for one batch.
     Warns after an epoch in which one side was stuck."""
@@ -74,7 +74,7 @@ class ThresholdSwitcher(AdaptiveGANSwitcher):
         else:
             self.n_critic += 1
             self.in_a_row += 1
-            self.critic_losses.append(float(self.loss))
+            self.critic_losses.append(self.loss.item())
         super().after_batch()
         if self.turn_taker.gen_mode: self.in_a_row = 0
         elif self.in_a_row >= self.max_critic:
@@ -282,7 +282,7 @@ def plot_turns(
     plt.close(fig)
     return fig
 
-# %% ../nbs/09_gan.ipynb #f8fcabc8
+# %% ../nbs/09_gan.ipynb #fa2f2eb6
 class TensorBoardLog(Callback):
     "Write losses, parts, accuracies, turns, metrics and photos (degraded, restored, clean) for TensorBoard. Raises ImportError without it."
     order = 70 # after the Recorder and TurnLog
@@ -302,7 +302,7 @@ class TensorBoardLog(Callback):
 
     def _numbers(self): # of the last batch
         loss = self.loss_func
-        numbers = {f'loss/{self._who}': self.loss} | {f'parts/{k}': v for k,v in getattr(loss, 'last', {}).items()}
+        numbers = {f'loss/{self._who}': self.loss.detach()} | {f'parts/{k}': v for k,v in getattr(loss, 'last', {}).items()}
         return numbers | {f'critic_accuracy/{k}': v for k,v in getattr(loss, 'accuracy', {}).items()}
 
     def after_batch(self):
