@@ -15,7 +15,7 @@ from fastcore.xml import (FT, A, Body, Caption, Circle, Div, Figcaption, Figure,
 
 from .imaging import to_uint8, write_beside
 
-# %% ../nbs/10a_page.ipynb #91d8ca81
+# %% ../nbs/10a_page.ipynb #95165c53
 def jpeg_bytes(
     img:np.ndarray,     # (H, W, 3) float in [0, 1] or uint8
     short_side:int=160, # Larger pictures are reduced to this short side in pixels
@@ -36,6 +36,7 @@ def html_picture(
     **kwargs      # As for `jpeg_bytes`
 ) -> FT: # A figure
     "A picture that lies inside the page."
+    from PIL import Image
     data = img if isinstance(img, bytes) else jpeg_bytes(img, **kwargs)
     widest = 3*Image.open(io.BytesIO(data)).width # a small photo is not blown up to the width of a screen
     tag = Img(src=f'data:image/jpeg;base64,{base64.b64encode(data).decode()}', alt=text, style=f'max-width:{widest}px')
