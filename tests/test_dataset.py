@@ -126,7 +126,7 @@ def as_somebody_without_rights():
 
 @pytest.mark.skipif(not hasattr(os, 'geteuid'), reason='no such permissions on this system')
 def test_what_may_not_be_read_is_listed(photos):
-    with tempfile.TemporaryDirectory() as folder: # pytest's own is closed to others
+    with tempfile.TemporaryDirectory(dir='/tmp') as folder: # everybody may go there; pytest's own folder, and perhaps $TMPDIR, are closed to others
         album = Path(folder)/'album'
         shutil.copytree(photos, album)
         os.chmod(folder, 0o755)
