@@ -44,7 +44,7 @@ def _warnings_for_people():
         warnings.showwarning = show
         yield
 
-# %% ../nbs/40_cli.ipynb #1283d30c
+# %% ../nbs/40_cli.ipynb #cfeba88f
 class Commands(TyperGroup):
     "A group of commands that answers an error with one line on stderr and exit code 1. With RESTORER_DEBUG=1 it shows where."
     def invoke(self, ctx):
@@ -53,7 +53,7 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             typer.secho('stopped', err=True)
             raise typer.Exit(130)
-        except (ValueError, OSError) as e:
+        except (ValueError, OSError, ImportError) as e: # ImportError: an extra that is not installed
             if os.environ.get('RESTORER_DEBUG') or not _is_for_people(e): raise
             typer.secho(f'error: {e}', fg='red', err=True)
             raise typer.Exit(1)
