@@ -4,7 +4,7 @@ Stock is what fastai's documentation shows: `unet_learner`, a `Learner` around `
 same batches. Both train in turn, a step of one and a step of the other, so that whatever else the machine does hits both; the gain is the
 median of the ratios of neighbours. In the GAN critic and generator strictly alternate on both sides; a round is one turn of each.
 
-    python benchmarks/throughput.py                          # a few minutes on two idle cores
+    python benchmarks/throughput.py                          # about twelve minutes on two idle cores
     python benchmarks/throughput.py --sizes 64 --steps 10    # one size, more closely
     python benchmarks/throughput.py --recipe quick           # the networks of another recipe
 
