@@ -24,7 +24,6 @@ os.environ.setdefault('OMP_NUM_THREADS', '1') # of the workers
 warnings.simplefilter('ignore') # notes of libraries to each other's developers
 
 import cv2
-import numpy as np
 import torch
 import typer
 from dataset_speed import first_photos, sample_crops

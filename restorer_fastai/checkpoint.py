@@ -6,12 +6,11 @@
 __all__ = ['REMEMBERED', 'CALM', 'COIN', 'make_skippable', 'SeedEpoch', 'TrainingError', 'told_when_full', 'writing', 'sweep',
            'RunState', 'read_checkpoint', 'EpochEnd', 'Checkpoint', 'ResumeEpoch', 'load_optimiser', 'DivergenceGuard']
 
-# %% ../nbs/11b_checkpoint.ipynb #9b9ea980
+# %% ../nbs/11b_checkpoint.ipynb #ed05a5cb
 import math
 import random
 import re
 import time
-import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from fastai.torch_core import set_seed, to_device
 from fastcore.foundation import L
 
 from .imaging import write_beside
+from .recipe import seed_of
 
 # %% ../nbs/11b_checkpoint.ipynb #eebe0c5e
 def _rest_of_epoch(dl, get_idxs): return get_idxs()[dl.skipped*dl.bs:]
@@ -35,9 +35,7 @@ def make_skippable(
     "Let `dl` leave out its first `dl.skipped` batches, undecoded, in its next loop."
     dl.skipped, dl.get_idxs = 0, partial(_rest_of_epoch, dl, dl.get_idxs)
 
-# %% ../nbs/11b_checkpoint.ipynb #85e9ce71
-def _seed_of(*key): return zlib.crc32(repr(key).encode())
-
+# %% ../nbs/11b_checkpoint.ipynb #4c9518d8
 class SeedEpoch(Callback):
     "Seed each epoch, its loaders, and each step in it."
     order = -8 # after ResumeEpoch, which knows how many batches are done
@@ -46,12 +44,12 @@ class SeedEpoch(Callback):
     ): self.key = key
 
     def before_epoch(self):
-        self.seed = _seed_of(*self.key, self.epoch)
+        self.seed = seed_of(*self.key, self.epoch)
         set_seed(self.seed)
         for dl in self.dls.loaders: dl.rng = random.Random(self.seed)
 
     def before_batch(self):
-        if self.training: set_seed(_seed_of(self.seed, 'step', self.iter))
+        if self.training: set_seed(seed_of(self.seed, 'step', self.iter))
 
 # %% ../nbs/11b_checkpoint.ipynb #7f6fd95f
 class TrainingError(ValueError):
@@ -240,7 +238,7 @@ def load_optimiser(
     if learn.opt is None: learn.create_opt()
     learn.opt.load_state_dict({k: L(to_device(v, learn.dls.device)) for k,v in state.opt.items()})
 
-# %% ../nbs/11b_checkpoint.ipynb #33ef14c2
+# %% ../nbs/11b_checkpoint.ipynb #ab1446a9
 CALM = type('Calm', (), {'calm': True}) # stands for the guard where there is none
 COIN = math.log(2) # the cross-entropy of a critic that tosses a coin: below it, there is nothing unusual about a critic's loss
 
@@ -269,7 +267,7 @@ class DivergenceGuard(Callback):
         losses = self.usual.setdefault(who, [])
         limit = self.factor*max(median(losses), COIN if who == 'critic' else 0.) if len(losses) >= self.memory/10 else math.inf
         self.above = self.above + 1 if self.last > limit else 0
-        if self.above >= self.patience: \
+        if self.above >= self.patience:
             self._stop(f'the loss ({self.last:.3g}) has been above {limit:.3g} for {self.above} batches, {self.factor:g} times what is usual,')
         if not self.above: self.usual[who] = [*losses, self.last][-self.memory:]
 

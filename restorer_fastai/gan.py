@@ -6,7 +6,7 @@
 __all__ = ['TurnTaker', 'ThresholdSwitcher', 'GanLoss', 'gan_splitter', 'RestorerGAN', 'GanLearner', 'Turn', 'TurnLog',
            'plot_turns', 'TensorBoardLog']
 
-# %% ../nbs/09_gan.ipynb #acad222d
+# %% ../nbs/09_gan.ipynb #e0c11bb2
 import warnings
 from functools import partial
 from typing import NamedTuple
@@ -22,10 +22,9 @@ from fastai.optimizer import Adam
 from fastai.torch_core import params
 from fastai.vision.gan import AdaptiveGANSwitcher, GANLoss, GANModule, GANTrainer, set_freeze_model
 from torch import nn
-from torchvision.utils import make_grid
 
 from .critic import CriticNet
-from .generator import FastPrecision, restoring_net
+from .generator import FastPrecision, restoring_net, sample_sheet
 from .layers import RestorerNet
 from .losses import AdversarialLoss, LossWithParts, WeightedLoss, as_weighted
 
@@ -282,7 +281,7 @@ def plot_turns(
     plt.close(fig)
     return fig
 
-# %% ../nbs/09_gan.ipynb #fa2f2eb6
+# %% ../nbs/09_gan.ipynb #73346960
 class TensorBoardLog(Callback):
     "Write losses, parts, accuracies, turns, metrics and photos (degraded, restored, clean) for TensorBoard. Raises ImportError without it."
     order = 70 # after the Recorder and TurnLog
@@ -313,21 +312,14 @@ class TensorBoardLog(Callback):
         for name,value in self._numbers().items(): self.writer.add_scalar(name, float(value), step)
         self.writer.add_scalar('turns/generator', np.mean(self._turns[-self.every:]), step)
 
-    @torch.no_grad()
-    def _sheet(self):
-        x, y = (o[:self.photos].as_subclass(torch.Tensor) for o in self.dls.valid.one_batch())
-        net = restoring_net(self.model)
-        training = net.training
-        restored = net.eval()(x).clamp(0, 1)
-        net.train(training)
-        return make_grid(torch.cat([x, restored, y]).cpu(), nrow=len(x))
-
     def after_epoch(self):
         if not self._trained: return # an epoch that a resumed fit skips
         step, self._trained = (self.epoch + 1)*len(self.dls.train), False
         for name,value in zip(self.recorder.metric_names[1:], self.recorder.values[-1]):
             self.writer.add_scalar(f'epoch/{name}', value, step)
-        if len(self.dls.valid): self.writer.add_image('photos', self._sheet(), step)
+        if len(self.dls.valid):
+            sheet = sample_sheet(restoring_net(self.model), self.dls.valid.one_batch(), self.photos)
+            self.writer.add_image('photos', sheet, step, dataformats='HWC')
         self.writer.flush()
 
     def after_fit(self): self.writer.close()

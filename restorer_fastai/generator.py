@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['FastPrecision', 'load_encoder', 'settle_spectral_norm', 'generator_splitter', 'generator_learner',
-           'pretrain_generator', 'restoring_net', 'WeightEMA', 'share_out']
+           'pretrain_generator', 'restoring_net', 'sample_sheet', 'WeightEMA', 'share_out']
 
-# %% ../nbs/07_generator.ipynb #a46452c5
+# %% ../nbs/07_generator.ipynb #215813ee
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.schedule import *
@@ -21,7 +22,9 @@ from fastai.vision.learner import unet_learner
 from torch import nn
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torchvision import models
+from torchvision.utils import make_grid
 
+from .imaging import from_tensor
 from .layers import ARCHS, NetConfig, RestorerNet, bf16_is_fast
 from .losses import find_imagenet_weights, get_loss, read_state
 from .weights import WeightsError
@@ -121,7 +124,7 @@ def pretrain_generator(
         lr = slice(lr/100, lr)
     learn.fit_one_cycle(epochs, lr)
 
-# %% ../nbs/07_generator.ipynb #33766cda
+# %% ../nbs/07_generator.ipynb #c31d99fa
 def restoring_net(
     model:nn.Module, # A restorer, a GAN with a `generator`, or either wrapped for several processes
 ) -> nn.Module: # The restorer itself
@@ -130,6 +133,20 @@ def restoring_net(
     model = getattr(model, 'generator', model)
     return getattr(model, 'module', model)
 
+@torch.no_grad()
+def sample_sheet(
+    net, # A `RestorerNet`
+    batch, # (degraded, clean), each (N, 3, H, W) in [0, 1]
+    n:int=8, # Photos to show
+) -> np.ndarray: # A picture (H', W', 3), float
+    "Degraded, restored and clean photos in three rows."
+    x, y = (o[:n].as_subclass(torch.Tensor) for o in batch)
+    training = net.training
+    restored = net.eval()(x, net.look(x)).clamp(0, 1)
+    net.train(training)
+    return from_tensor(make_grid(torch.cat([x, restored, y]).cpu(), nrow=len(x), padding=2)[None])
+
+# %% ../nbs/07_generator.ipynb #8961adef
 class WeightEMA(Callback):
     """Keep an exponential moving average of the weights of the network that restores. In a GAN it grows on the generator's turns only.
     With `validate`, validation and predictions use the average. To use it elsewhere: `with learn.weight_ema.swapped() as net: ...`.

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STAGE_KINDS', 'MIN_SIZE', 'KEEP', 'RECIPES', 'WITHOUT_EFFECT', 'RATES', 'RecipeError', 'Stage', 'Recipe',
-           'stage_name', 'stage_seed', 'recipe_from_dict', 'load_recipe', 'can_follow']
+           'stage_name', 'seed_of', 'stage_seed', 'recipe_from_dict', 'load_recipe', 'can_follow']
 
 # %% ../nbs/11a_recipe.ipynb #8f5ae90a
 import json
@@ -79,7 +79,7 @@ class Recipe:
         "The recipe as plain values."
         return json.loads(json.dumps(asdict(self)))
 
-# %% ../nbs/11a_recipe.ipynb #eef85a68
+# %% ../nbs/11a_recipe.ipynb #4bd862ba
 def stage_name(
     recipe:Recipe, # The run's recipe
     i:int, # Index of the stage
@@ -87,12 +87,18 @@ def stage_name(
     "How a stage is called in the log, the pictures and the bars."
     return f'{i+1:02d}-{recipe.stages[i].kind}-{recipe.stages[i].size}'
 
+def seed_of(
+    *key, # Plain values
+) -> int: # 32 bits
+    "A seed that depends on everything in `key`, the same on every machine."
+    return zlib.crc32(repr(key).encode())
+
 def stage_seed(
     recipe:Recipe, # The run's recipe
     i:int, # Index of the stage
 ) -> int: # 32 bits
     "What the random draws of a stage begin with."
-    return zlib.crc32(repr((recipe.seed, stage_name(recipe, i))).encode())
+    return seed_of(recipe.seed, stage_name(recipe, i))
 
 # %% ../nbs/11a_recipe.ipynb #e36d870a
 def _build(cls, d, where):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RunRecords', 'figure_pixels', 'plot_epochs', 'write_report']
 
-# %% ../nbs/11c_report.ipynb #a9c51eeb
+# %% ../nbs/11c_report.ipynb #5349c544
 import json
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from fastcore.xml import P, Pre
 
 from .gan import plot_turns
 from .imaging import FileError, read_photo
-from .page import html_gallery, html_picture, html_table, write_page
+from .page import html_picture, html_table, write_page
 
 # %% ../nbs/11c_report.ipynb #1cea9aa7
 class RunRecords:
