@@ -5,10 +5,12 @@ from .negative import *
 from .gallery import *
 from .dataset import *
 from .data import *
+from .look import *
 from .layers import *
 from .weights import *
 from .losses import *
 from .generator import *
+from .learn_look import *
 from .critic import *
 from .gan import *
 from .metrics import *
@@ -19,3 +21,4 @@ from .checkpoint import *
 from .report import *
 from .train import *
 from .restore import *
+from .benchmark import *

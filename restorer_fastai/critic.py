@@ -39,21 +39,21 @@ class CriticNet(nn.Module):
         x = round_to_8bit(x.as_subclass(Tensor)) * 2 - 1
         with computing_in(x.device, self.compute_dtype): return self.layers(x).float()
 
-# %% ../nbs/08_critic.ipynb #d5e5e426
+# %% ../nbs/08_critic.ipynb #2f3cfe41
 def _as_8bit(x): return round_to_8bit(x.detach().cpu()).mul(255).round().byte()
 
 @torch.no_grad()
 def judged_photos(
     generator:nn.Module, # A `RestorerNet`
-    dl, # Batches of (degraded, clean)
+    dl, # Batches of (degraded, clean) or, of parts, (degraded, thumbnail, clean)
     n:int, # How many photos of each kind, at most
     passes:int=1, # How often through `dl`, at most; a training loader cuts and damages its photos anew each time
 ) -> list: # (TensorImage uint8 (3, H, W), 1 for real / 0 for restored), real and restored in turn
     "Restore up to `n` photos of `dl` and lay them beside the real ones."
     was_training, device, photos = generator.training, next(generator.parameters()).device, []
     generator.eval()
-    for x,y in chain.from_iterable(repeat(dl, passes)):
-        restored = generator(x.to(device), generator.look(x))
+    for *x,y in chain.from_iterable(repeat(dl, passes)):
+        restored = generator(*(o.to(device) for o in x))
         for real,fake in zip(_as_8bit(y.as_subclass(Tensor)), _as_8bit(restored)):
             photos += [(TensorImage(real), TensorBase(1.)), (TensorImage(fake), TensorBase(0.))]
         if len(photos) >= 2*n: break

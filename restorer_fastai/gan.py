@@ -101,7 +101,7 @@ class ThresholdSwitcher(AdaptiveGANSwitcher):
     @property
     def gan_trainer(self): return self.turn_taker # the name under which fastai's switcher looks for it
 
-# %% ../nbs/09_gan.ipynb #03ebdb4a
+# %% ../nbs/09_gan.ipynb #99d95878
 class GanLoss(LossWithParts, GANLoss):
     """The losses of both sides. `parts` are those of the last batch: 'adversarial' and the pixel losses in the generator's turn, 'critic'
     in the critic's. `accuracy`: 'real' and 'fake' -> share of the critic's opinions in the last batch that were right (tensors)."""
@@ -129,23 +129,23 @@ class GanLoss(LossWithParts, GANLoss):
 
     def critic(self,
         real, # The critic's opinions on clean photos
-        input, # Degraded photos (N, 3, H, W)
+        *input, # Degraded photos (N, 3, H, W); of parts also the thumbnails
     ):
         "What the critic pays."
-        with torch.no_grad(): output = self.gan_model.generator(input)
+        with torch.no_grad(): output = self.gan_model.generator(*input)
         fake = self.gan_model.critic(output)
         self._note(real, fake)
         loss = (self.adversarial(real) + self.adversarial(fake, real=False)) / 2
         self.last = {'critic': loss.detach()}
         return loss
 
-# %% ../nbs/09_gan.ipynb #3258d24c
+# %% ../nbs/09_gan.ipynb #33ec7a9f
 def gan_splitter(gan): # two groups: the generator's parameters, the critic's
     return [params(gan.generator), params(gan.critic)]
 
 class RestorerGAN(GANModule):
     "Generator and critic as one model; called, it is the one whose turn it is."
-    def forward(self, x): return (self.generator if self.gen_mode else self.critic)(x)
+    def forward(self, *x): return (self.generator if self.gen_mode else self.critic)(*x)
 
 class GanLearner(Learner):
     "Trains a generator and a critic by turns. Its metrics score the restored photos, not the critic."

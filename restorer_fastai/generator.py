@@ -124,7 +124,7 @@ def pretrain_generator(
         lr = slice(lr/100, lr)
     learn.fit_one_cycle(epochs, lr)
 
-# %% ../nbs/07_generator.ipynb #c31d99fa
+# %% ../nbs/07_generator.ipynb #f54b31c9
 def restoring_net(
     model:nn.Module, # A restorer, a GAN with a `generator`, or either wrapped for several processes
 ) -> nn.Module: # The restorer itself
@@ -136,13 +136,13 @@ def restoring_net(
 @torch.no_grad()
 def sample_sheet(
     net, # A `RestorerNet`
-    batch, # (degraded, clean), each (N, 3, H, W) in [0, 1]
+    batch, # (degraded, clean), each (N, 3, H, W) in [0, 1]; of parts (degraded, thumbnail, clean)
     n:int=8, # Photos to show
 ) -> np.ndarray: # A picture (H', W', 3), float
     "Degraded, restored and clean photos in three rows."
-    x, y = (o[:n].as_subclass(torch.Tensor) for o in batch)
+    x, *thumbnail, y = (o[:n].as_subclass(torch.Tensor) for o in batch)
     training = net.training
-    restored = net.eval()(x, net.look(x)).clamp(0, 1)
+    restored = net.eval()(x, *thumbnail).clamp(0, 1)
     net.train(training)
     return from_tensor(make_grid(torch.cat([x, restored, y]).cpu(), nrow=len(x), padding=2)[None])
 

@@ -4,19 +4,20 @@
 
 # %% auto #0
 __all__ = ['ARCHS', 'NORMS', 'IMAGENET_MEAN', 'IMAGENET_STD', 'round_to_8bit', 'bf16_is_fast', 'computing_in', 'InFloat32',
-           'NetConfig', 'Context', 'RestorerNet', 'build_network']
+           'NetConfig', 'narrow_head', 'RestorerNet', 'build_network']
 
-# %% ../nbs/05_layers.ipynb #967c217a
+# %% ../nbs/05_layers.ipynb #246f3548
 import warnings
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple
 
 import torch
-from fastai.layers import NormType
+from fastai.layers import ConvLayer, NormType
 from fastai.vision.learner import create_unet_model
 from torch import Tensor, nn
 from torchvision import models
+
+from .look import Context, LookNet, colour_transform
 
 # %% ../nbs/05_layers.ipynb #051f25b5
 def round_to_8bit(
@@ -55,7 +56,7 @@ class InFloat32(nn.Module):
     def forward(self, x):
         with torch.autocast(x.device.type, enabled=False): return self.module(x.float())
 
-# %% ../nbs/05_layers.ipynb #3e05e366
+# %% ../nbs/05_layers.ipynb #d2d40380
 ARCHS = {'resnet18': models.resnet18, 'resnet34': models.resnet34}
 NORMS = {'none': None, 'batch': NormType.Batch, 'weight': NormType.Weight, 'spectral': NormType.Spectral}
 
@@ -67,6 +68,9 @@ class NetConfig:
     norm:str='weight' # Normalisation in the decoder: a key of `NORMS`
     self_attention:bool=False # A self-attention layer in the decoder (SAGAN, Zhang et al. 2018)
     y_range:tuple|None=None # Squash the normalised output with a sigmoid into this range, as fast.ai's lesson 7 did; None: linear
+    residual:bool=False # Predict what to add to the photo instead of the photo
+    look:bool=False # A `LookNet` sees the whole frame first and turns its colours
+    head:int|None=None # Channels of the last block, at full size; None: fastai's 99, which cost as much as the whole encoder twice over
 
     def __post_init__(self):
         for key,known in (('arch', ARCHS), ('norm', NORMS)):
@@ -90,13 +94,20 @@ class NetConfig:
         "The arguments that fastai's U-Net builders take."
         return dict(n_out=3, blur=self.blur, norm_type=NORMS[self.norm], self_attention=self.self_attention, y_range=self.y_range)
 
-# %% ../nbs/05_layers.ipynb #24814c39
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# %% ../nbs/05_layers.ipynb #f3f0962f
+def narrow_head(
+    unet:nn.Module, # A `DynamicUnet`; changed in place
+    last:int, # Index of its 1×1 convolution
+    config:NetConfig, # Says how wide
+):
+    "Replace the block at full size, and the 1×1 convolution after it, by narrower ones."
+    ni, nf = unet.layers[last][0].in_channels, config.head
+    norm = dict(norm_type=NORMS[config.norm])
+    unet.layers[last - 1] = nn.Sequential(ConvLayer(ni, nf, **norm), ConvLayer(nf, nf, **norm))
+    unet.layers[last] = ConvLayer(nf, 3, ks=1, act_cls=None, norm_type=norm['norm_type'])
 
-class Context(NamedTuple):
-    "What the whole frame tells and a crop cannot. Empty for the plain U-Net."
-    mode_logits:Tensor|None=None # (N, modes): is this a negative? black-and-white?
-    vector:Tensor|None=None # (N, features) for the bottleneck
+# %% ../nbs/05_layers.ipynb #5674d45d
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 class RestorerNet(nn.Module):
     "A fastai U-Net under the project's contract: photos in [0, 1] in, photos in about [0, 1] out (unclamped, fp32)."
@@ -107,26 +118,42 @@ class RestorerNet(nn.Module):
     ):
         super().__init__()
         self.unet, self.config = unet, config
+        self.looker = LookNet() if config.look else None
         last = -2 if config.y_range is None else -3 # ..., 1x1 convolution, [sigmoid], ToTensorBase
+        if config.head: narrow_head(unet, last, config)
+        if config.residual: # a network that has learned nothing yet leaves the photo as it is
+            unet.layers[last] = nn.Conv2d(unet.layers[last][0].in_channels, 3, 1)
+            for p in unet.layers[last].parameters(): nn.init.zeros_(p)
         unet.layers[last] = InFloat32(unet.layers[last])
         for name,value in (('mean', IMAGENET_MEAN), ('std', IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
 
+    def train(self, mode:bool=True):
+        super().train(mode)
+        if self.looker is not None: self.looker.eval() # it learns in a stage of its own
+        return self
+
+    @torch.no_grad()
     def look(self,
         thumbnail:Tensor, # (N, 3, h, w) in [0, 1], the whole frame with its longer side at most 256 px
-        mode:str|None=None, # What the user knows about the photo; the plain U-Net has no use for it
+        mode=None, # What the user knows about the photo: see `allowed_kinds`; the plain U-Net has no use for it
     ) -> Context: # To hand to `forward` with every tile of the same photo
         "See the whole frame once."
-        return Context()
+        return Context() if self.looker is None else self.looker(thumbnail.as_subclass(Tensor), mode)
 
     def forward(self,
         x:Tensor, # (N, 3, H, W) in [0, 1]; H and W multiples of 32
-        context:Context|None=None, # What `look` returned
+        context:Context|Tensor|None=None, # What `look` returned, or thumbnails to look at; None: `x` are whole frames
+        mode=None, # With thumbnails: what is known about the photos, see `allowed_kinds`
     ) -> Tensor: # (N, 3, H, W), about [0, 1]
         "Restore a batch of photos, crops or tiles."
-        x = (x.as_subclass(Tensor) - self.mean) / self.std
-        with computing_in(x.device, self.compute_dtype): y = self.unet(x)
-        return y.as_subclass(Tensor).float() * self.std + self.mean
+        x = x.as_subclass(Tensor)
+        if not isinstance(context, Context): context = self.look(x if context is None else context, mode)
+        if context.vector is not None: x = colour_transform(x, context.vector)
+        normalised = (x - self.mean) / self.std
+        with computing_in(x.device, self.compute_dtype): y = self.unet(normalised)
+        y = y.as_subclass(Tensor).float() * self.std
+        return x + y if self.config.residual else y + self.mean
 
 # %% ../nbs/05_layers.ipynb #8dc9b713
 def build_network(

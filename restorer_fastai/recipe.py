@@ -19,22 +19,23 @@ from .critic import CriticNet
 from .data import VIEWS
 from .layers import NetConfig
 
-# %% ../nbs/11a_recipe.ipynb #05e51625
+# %% ../nbs/11a_recipe.ipynb #e5441525
 class RecipeError(ValueError): "A recipe that cannot be trained, or not in this folder."
 
-STAGE_KINDS = ('generator', 'critic', 'gan')
+STAGE_KINDS = ('look', 'generator', 'critic', 'gan')
 MIN_SIZE = CriticNet.min_size # px; at 32 px the U-Net's innermost map is one pixel, and its filters would learn their centres only
 
 @dataclass(frozen=True)
 class Stage:
     "One stage: who trains, at which size, for how long."
-    kind:str # 'generator' (pixel loss), 'critic', or 'gan' (both by turns)
+    kind:str # 'look' (what the frame is), 'generator' (pixel loss), 'critic', or 'gan' (both by turns)
     size:int=64 # Side of the photos, px: a multiple of 32, at least `MIN_SIZE`
     epochs:int=1 # How often through `samples`
     bs:int=32 # Photos a batch
     lr:float=1e-3 # Highest learning rate; in a GAN stage the generator's
     samples:int|None=None # Photos an epoch; None: the whole training split. For a critic: how many of each kind
-    view:str='crop' # 'crop': a square of the photo; 'frame': the whole photo, squeezed
+    view:str|None=None # 'crop': a square of the photo; 'frame': the whole photo, squeezed; 'part': see `get_dls`; None: 'frame' to look, else 'crop'
+    zoom:float|None=None # See `get_dls`
     frozen:bool=False # Generator only: train just the decoder. Skipped when the encoder is not pretrained
     critic_lr:float=2e-4 # GAN only: the critic's learning rate
     critic_thresh:float=0.65 # GAN only: see `ThresholdSwitcher`
@@ -45,10 +46,11 @@ class Stage:
         if self.kind not in STAGE_KINDS: raise RecipeError(f"stage kind '{self.kind}' is unknown; choose one of {list(STAGE_KINDS)}")
         if self.size % 32: raise RecipeError(f"stage size {self.size} px is not a multiple of 32")
         if self.size < MIN_SIZE: raise RecipeError(f"a stage needs at least {MIN_SIZE} px, not {self.size}")
+        if self.view is None: object.__setattr__(self, 'view', 'frame' if self.kind == 'look' else 'crop')
         if self.view not in VIEWS: raise RecipeError(f"view '{self.view}' is unknown; choose one of {list(VIEWS)}")
         if self.epochs < 1 or self.bs < 1: raise RecipeError(f"a stage needs at least one epoch and one photo a batch: {self}")
 
-# %% ../nbs/11a_recipe.ipynb #31cee707
+# %% ../nbs/11a_recipe.ipynb #0259e652
 KEEP = ('best', 'last')
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Recipe:
     on_the_fly:bool=True # Degrade in the loader; False reads the built pairs
     network:NetConfig=NetConfig() # The generator
     pretrained:bool|str=False # ImageNet weights for its encoder: true, or a local file
+    start:str|None=None # Weights file of the same network to begin with instead of random weights
     critic:dict=field(default_factory=lambda: dict(nf=128)) # Arguments of `CriticNet`
     loss:str|dict='mse' # Pixel loss, or a weighted sum: see `get_loss`
     valid_samples:int=64 # Validation photos to score after each epoch
@@ -71,6 +74,9 @@ class Recipe:
     tensorboard:bool=False # Also write RUN/tensorboard/, for generator and GAN stages
 
     def __post_init__(self):
+        kinds = [o.kind for o in self.stages]
+        if 'look' in kinds and not self.network.look: raise RecipeError("a look stage needs a network that looks: `network: {look: true}`")
+        if kinds != sorted(kinds, key=lambda o: o != 'look'): raise RecipeError('look stages come first: the generator learns to work on what they give')
         if self.keep not in KEEP: raise RecipeError(f"keep '{self.keep}' is unknown; choose one of {list(KEEP)}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise RecipeError(f"ema {self.ema} is no decay: choose a number between 0 and 1 such as 0.999, or null")

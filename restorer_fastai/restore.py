@@ -80,12 +80,23 @@ class Restorer:
         what = getattr(self.net, 'config', type(self.net).__name__)
         return f'Restorer({what}, recipe={self.meta.get("recipe")}, device={self.device}, tile={self.tile})'
 
-# %% ../nbs/13_restore.ipynb #7bc7b48e
+# %% ../nbs/13_restore.ipynb #3e1e0809
 def _thumbnail(img, longest=256):
     "The whole photo (H, W, 3) as (1, 3, h, w) in [0, 1], longer side at most `longest` px."
     x, scale = to_tensor(img), longest/max(img.shape[:2])
     size = [max(1, round(n*scale)) for n in img.shape[:2]]
     return x if scale >= 1 else nn.functional.interpolate(x, size, mode='bilinear', antialias=True)
+
+@patch
+def look(self:Restorer,
+    photo, # A path, or what `restore` takes as numpy array
+)->str: # 'photo', 'black_and_white' or 'negative'; None from a network that does not look
+    "What the network takes a photo for, unless it is told."
+    img = read_photo(photo) if isinstance(photo, (str, os.PathLike)) else _check_pixels(np.asarray(photo))
+    with torch.inference_mode(): context = self.net.look(_thumbnail(img).to(self.device), None)
+    if getattr(context, 'mode_logits', None) is None: return None
+    from restorer_fastai.look import MODES
+    return MODES[int(context.mode_logits.argmax())]
 
 @patch
 @torch.inference_mode()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOG_COLUMNS', 'StageProgress', 'EpochLog', 'machine_facts', 'SampleSheet', 'KeepBest', 'run_stage', 'train']
 
-# %% ../nbs/12_train.ipynb #c301658d
+# %% ../nbs/12_train.ipynb #a2c66b54
 import csv
 import json
 import platform
@@ -35,6 +35,7 @@ from .gan import GanLearner, TensorBoardLog, Turn, TurnLog
 from .generator import WeightEMA, generator_learner, load_encoder, restoring_net, sample_sheet
 from .imaging import write_photo
 from .layers import build_network
+from .learn_look import look_learner, look_truth, told_mode
 from .losses import LossParts
 from .metrics import RestorationScore, psnr_metric, ssim_metric
 from .recipe import Recipe, RecipeError, Stage, can_follow, load_recipe, recipe_from_dict, stage_name, stage_seed
@@ -92,11 +93,12 @@ def _forget_after(run, name, state):
         kept = [r for r in rows if r['stage'] < name or (r['stage'] == name and state.begun and int(r['epoch']) <= state.epoch)]
         if len(kept) < len(rows): _write_rows(path, kept, rows[0])
 
-# %% ../nbs/12_train.ipynb #3d1b0fd1
+# %% ../nbs/12_train.ipynb #669cfa6d
 LOG_COLUMNS = ('stage', 'kind', 'size', 'epoch', 'steps', 'train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'accuracy',
                'generator_loss', 'critic_loss', 'generator_batches', 'critic_batches', 'critic_capped', 'photos_per_s', 'seconds')
-_SHOWN = ('train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'accuracy', 'generator_batches', 'critic_batches', 'photos_per_s')
-_METRICS = {'psnr_metric': 'psnr', 'ssim_metric': 'ssim', 'score_lpips': 'score', 'score_dssim': 'score', 'accuracy_thresh_expand': 'accuracy'}
+_SHOWN = ('train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'sign', 'accuracy', 'generator_batches', 'critic_batches', 'photos_per_s')
+_METRICS = {'psnr_metric': 'psnr', 'ssim_metric': 'ssim', 'score_lpips': 'score', 'score_dssim': 'score', 'accuracy_thresh_expand': 'accuracy',
+            'kind_accuracy': 'accuracy', 'sign_accuracy': 'sign'}
 
 def _mean(values): return sum(values)/len(values) if values else float('nan')
 
@@ -221,15 +223,22 @@ class KeepBest(EpochEnd):
 
 def _as_scored(learn): return learn.weight_ema.swapped() if hasattr(learn, 'weight_ema') else nullcontext() # with its averaged weights
 
-# %% ../nbs/12_train.ipynb #ba71205f
+# %% ../nbs/12_train.ipynb #d7a1cc9f
+def _truth(recipe, stage):
+    "What a stage's loader answers beside the clean photo."
+    if stage.kind == 'look': return look_truth
+    return told_mode if recipe.network.look and recipe.on_the_fly and stage.view == 'part' else None # so that no lesson is lost on a wrong guess
+
 def _stage_dls(recipe, stage, seed, data, device):
     samples = stage.samples if stage.kind != 'critic' or stage.samples is None else max(stage.samples, stage.bs)
     set_seed(seed) # a loader's own random generator is drawn when it is made
     return get_dls(data, size=stage.size, bs=stage.bs, view=stage.view, on_the_fly=recipe.on_the_fly, mix=recipe.mix, samples=samples,
-                   valid_samples=recipe.valid_samples, seed=recipe.seed, num_workers=recipe.workers, device=device)
+                   valid_samples=recipe.valid_samples, zoom=stage.zoom, truth=_truth(recipe, stage), seed=recipe.seed,
+                   num_workers=recipe.workers, device=device)
 
 def _stage_learner(recipe, stage, state, dls, metrics, cbs):
     "The learner of a stage, around the run's networks."
+    if stage.kind == 'look': return look_learner(dls, state.generator.looker, cbs=cbs)
     if stage.kind == 'generator':
         learn = generator_learner(dls, recipe.network, loss=recipe.loss, net=state.generator, metrics=metrics, cbs=cbs)
         learn.freeze() if stage.frozen else learn.unfreeze()
@@ -246,7 +255,7 @@ def _fit_stage(learn, stage, start_epoch, pretrained):
     else: kwargs = {}
     learn.fit_one_cycle(stage.epochs, lr, start_epoch=start_epoch, **kwargs) # warms up: Adam's first steps are its boldest
 
-# %% ../nbs/12_train.ipynb #c828da1d
+# %% ../nbs/12_train.ipynb #7a89cf74
 def _guard(name, stage, state):
     rates = f'lr (now {stage.lr:g})' + (f' or critic_lr (now {stage.critic_lr:g})' if stage.kind == 'gan' else '')
     def where():
@@ -259,7 +268,7 @@ def _stage_callbacks(recipe, state, name, stage, progress, meta):
     say = print if progress else lambda _: None
     cbs = [ResumeEpoch(state), SeedEpoch(recipe.seed, name), _guard(name, stage, state), LossParts(), StageProgress(name, progress),
            EpochLog(state, name, stage, say), Checkpoint(state, recipe.checkpoint_minutes)]
-    if stage.kind == 'critic': return cbs
+    if stage.kind in ('look', 'critic'): return cbs
     if recipe.tensorboard: cbs.append(TensorBoardLog(state.run/'tensorboard'/name))
     if recipe.ema: cbs.append(WeightEMA(recipe.ema))
     return [*cbs, SampleSheet(state.run, name), KeepBest(state, name, stage, meta)]
@@ -284,7 +293,7 @@ def run_stage(
     stage, name, meta = recipe.stages[state.stage], stage_name(recipe, state.stage), meta or {}
     dls = _stage_dls(recipe, stage, stage_seed(recipe, state.stage), data, device)
     metrics = [psnr_metric, ssim_metric, RestorationScore()]
-    if stage.kind != 'critic' and state.stage and not state.begun and not _same_photos(state.best, stage):
+    if stage.kind in ('generator', 'gan') and state.stage and not state.begun and not _same_photos(state.best, stage):
         arriving = generator_learner(dls, recipe.network, loss=recipe.loss, net=state.generator, metrics=metrics)
         _score_arrival(state, name, stage, arriving, meta)
     learn = _stage_learner(recipe, stage, state, dls, metrics, _stage_callbacks(recipe, state, name, stage, progress, meta))
@@ -292,7 +301,7 @@ def run_stage(
     learn.remove_cb(ProgressCallback)
     with learn.no_logging(): _fit_stage(learn, stage, state.epoch, recipe.pretrained)
 
-# %% ../nbs/12_train.ipynb #8ede2ac0
+# %% ../nbs/12_train.ipynb #7fc581d8
 def _claim(run, recipe, data, saved):
     "Note recipe and data set in the run's folder; refuse when what stands there cannot go on with them."
     path, first = run/'recipe.yaml', f'# data set: {Path(data).resolve()}'
@@ -304,6 +313,12 @@ def _claim(run, recipe, data, saved):
     run.mkdir(parents=True, exist_ok=True)
     with writing(path) as tmp: tmp.write_text(f'{first}\n' + yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding='utf-8')
 
+def _start_from(recipe, net):
+    "Fill `net` with the weights that the recipe begins with."
+    given, _ = load_weights(recipe.start)
+    if given.config != net.config: raise RecipeError(f'{recipe.start} holds another network ({given.config}) than the recipe ({net.config})')
+    net.load_state_dict(given.state_dict())
+
 def _begin(recipe, run, data):
     "The state of the run: from its checkpoint, or new."
     sweep(run)
@@ -313,7 +328,9 @@ def _begin(recipe, run, data):
     nets = build_network(recipe.network), CriticNet(**recipe.critic)
     state = RunState(run, *(o.to(memory_format=torch.channels_last) for o in nets)) # as training leaves them
     if saved: state.load(saved)
-    elif recipe.pretrained: load_encoder(state.generator, recipe.pretrained)
+    else:
+        if recipe.start: _start_from(recipe, state.generator)
+        if recipe.pretrained: load_encoder(state.generator, recipe.pretrained)
     return state
 
 def _last_scores(run): # of the last epoch that scored photos

@@ -50,7 +50,7 @@ def test_a_pair_gets_the_same_view_and_flip(root, tmp_path, view, on_the_fly):
         where, mix = tmp_path/'set', None
         inverted = replace(NOTHING, base={'negative': 1.})
         build_dataset(root.parent/'photos', where, mix=inverted, valid_share=0.25, progress=False)
-    for x, y in batches(get_dls(where, size=64, bs=8, samples=16, mix=mix, on_the_fly=on_the_fly, view=view).train):
+    for x, *_, y in batches(get_dls(where, size=64, bs=8, samples=16, mix=mix, on_the_fly=on_the_fly, view=view).train):
         assert torch.allclose(x if on_the_fly else 1 - x, y, atol=1.01/255)
 
 def test_training_photos_are_flipped_and_validation_photos_are_not(root):

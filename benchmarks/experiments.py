@@ -1,0 +1,120 @@
+"""Which choices pay: short trainings that differ in one thing, on the same photos, for the same number of steps, with the same seed.
+
+    python benchmarks/experiments.py --data data --out experiments                       # all of them
+    python benchmarks/experiments.py --data data --out experiments --names base,mse      # some
+    python benchmarks/experiments.py --data data --out experiments --start look.safetensors
+
+Each trains the generator at 64 px and is then scored on the same whole frames at 128 px from the held-out side of the split, degraded by the mix `archive`,
+blind: it is told nothing. `--start` are weights whose network that looks is already trained; without them the experiments with `look` train one first
+(`--look-photos`). Writes OUT/experiments.csv and prints a Markdown table; what stands in the CSV is not trained again.
+"""
+import os
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Optional
+
+os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1') # albumentations asks the network for its version
+warnings.simplefilter('ignore') # notes of libraries to each other's developers
+
+import pandas as pd
+import torch
+import typer
+from restorer_fastai.data import get_dls
+from restorer_fastai.layers import NetConfig
+from restorer_fastai.learn_look import told_mode
+from restorer_fastai.look import MODES
+from restorer_fastai.metrics import psnr, ssim
+from restorer_fastai.recipe import Recipe, Stage
+from restorer_fastai.train import train
+from restorer_fastai.weights import load_weights, save_weights
+
+CHOSEN = NetConfig(look=True, residual=True, head=48)
+NO_LOOK = NetConfig(residual=True, head=48)
+EXPERIMENTS = { # name -> (title, changes of the network, of the recipe, of the stage)
+    'base': ('chosen: look, residual, weight norm, head 48, L1, parts', {}, {}, {}),
+    'no_look': ('without look, whole frames', dict(look=False), {}, dict(view='frame')),
+    'no_look_parts': ('without look, parts', dict(look=False), {}, {}),
+    'photo': ('predict the photo, not a residual', dict(residual=False), {}, {}),
+    'y_range': ('predict the photo through a sigmoid (-3, 3)', dict(residual=False, y_range=(-3, 3)), {}, {}),
+    'batch_norm': ('batch norm', dict(norm='batch'), {}, {}),
+    'no_norm': ('no norm in the decoder', dict(norm='none'), {}, {}),
+    'mse': ('MSE', {}, dict(loss='mse'), {}),
+    'perceptual': ('L1 + 0.01 perceptual (SqueezeNet)', {}, dict(loss='l1 + 0.01*perceptual'), {}),
+    'head_99': ("fastai's head of 99 channels", dict(head=None), {}, {}),
+    'head_24': ('head of 24 channels', dict(head=24), {}, {}),
+    'attention': ('self-attention', dict(self_attention=True), {}, {}),
+    'no_blur': ('no blur after PixelShuffle', dict(blur=False), {}, {}),
+    'ema': ('EMA of the weights, 0.98', {}, dict(ema=.98), {}),
+    'lr_3e-4': ('highest rate 3e-4', {}, {}, dict(lr=3e-4)),
+    'lr_3e-3': ('highest rate 3e-3', {}, {}, dict(lr=3e-3)),
+    'zoom_1.2': ('parts at most 1/1.2 of the short side', {}, {}, dict(zoom=1.2)),
+    'plain_mix': ('mix lapaz2021 instead of archive', {}, dict(mix='lapaz2021'), {}),
+}
+
+
+def recipe_of(name, start, photos, bs, seed):
+    "The recipe of one experiment."
+    _, network, changes, stage = EXPERIMENTS[name]
+    network = replace(CHOSEN, **network)
+    stage = Stage(**(dict(kind='generator', size=64, samples=photos, bs=bs, lr=1e-3, view='part', zoom=4) | stage))
+    shared = dict(mix='archive', loss='l1', valid_samples=16, keep='last', seed=seed, critic=dict(nf=8))
+    return Recipe(**(shared | dict(name=name, stages=(stage,), network=network, start=start if network.look else None) | changes))
+
+
+def start_for(network, looked, out):
+    "Weights of another network that looks alike: an untrained U-Net with the same trained eyes."
+    from restorer_fastai.layers import build_network
+    torch.manual_seed(0)
+    net = build_network(network)
+    net.looker.load_state_dict(looked)
+    return str(save_weights(out, net))
+
+
+@torch.no_grad()
+def score(net, dl):
+    "Blind scores on whole frames: of each mode and of all."
+    rows = []
+    for x,y,mode in dl:
+        pred = net(x).clamp(0, 1)
+        rows += [dict(mode=MODES[m], psnr=float(p), ssim=float(s)) for m,p,s in zip(mode, psnr(pred, y), ssim(pred, y))]
+    rows = pd.DataFrame(rows)
+    return dict(psnr=rows.psnr.mean(), ssim=rows.ssim.mean(), **rows.groupby('mode').psnr.mean())
+
+
+def main(
+    data:Annotated[Path, typer.Option(help='Folder that `restorer build` wrote')],
+    out:Annotated[Path, typer.Option(help='Folder for runs and results')],
+    names:Annotated[Optional[str], typer.Option(help='Some experiments, with commas between')]=None,
+    start:Annotated[Optional[Path], typer.Option(help='Weights with a trained network that looks')]=None,
+    photos:Annotated[int, typer.Option(help='Photos that each trains on')]=2400,
+    look_photos:Annotated[int, typer.Option(help='Photos that the network that looks trains on, without --start')]=20000,
+    valid:Annotated[int, typer.Option(help='Held-out photos to score')]=128,
+    bs:int=16,
+    seed:int=0,
+):
+    "Train and score; a line as soon as each is done."
+    out.mkdir(parents=True, exist_ok=True)
+    if start is None:
+        stage = Stage('look', 96, samples=look_photos, bs=64, lr=1e-3)
+        start = train(Recipe('look', (stage,), network=CHOSEN, mix='archive', keep='last', seed=seed), data, out/'look', progress=False)
+    looked = load_weights(start)[0].looker.state_dict()
+    dl = get_dls(data, size=128, bs=16, view='frame', mix='archive', truth=told_mode, valid_samples=valid, seed=seed).valid
+    path = out/'experiments.csv'
+    rows = pd.read_csv(path).to_dict('records') if path.exists() else []
+    for name in names.split(',') if names else EXPERIMENTS:
+        if any(o['name'] == name for o in rows): continue
+        recipe = recipe_of(name, None, photos, bs, seed)
+        if recipe.network.look: recipe = replace(recipe, start=start_for(recipe.network, looked, out/'start.safetensors'))
+        torch.manual_seed(seed)
+        weights = train(recipe, data, out/name, progress=False)
+        speed = pd.read_csv(out/name/'log.csv').photos_per_s.iloc[-1]
+        rows.append(dict(name=name, title=EXPERIMENTS[name][0], **score(load_weights(weights)[0], dl), photos_per_s=speed))
+        pd.DataFrame(rows).to_csv(path, index=False)
+        print(f"{name}: {rows[-1]['psnr']:.2f} dB", flush=True)
+    print('\n| experiment | all, PSNR / SSIM | photos | black-and-white | negatives | photos/s |\n| --- | --- | --: | --: | --: | --: |')
+    for o in rows:
+        print(f"| {o['title']} | {o['psnr']:.2f} / {o['ssim']:.3f} | {o['photo']:.2f} | {o['black_and_white']:.2f} | {o['negative']:.2f} | {o['photos_per_s']:.1f} |")
+
+
+if __name__ == '__main__': typer.run(main)

@@ -1,0 +1,76 @@
+"""How good the restorer is: the table in the README, beside damaged photos, classical tools and published figures.
+
+    python benchmarks/quality.py --photos CBSD68=bench/CBSD68 --photos held-out=photos --out scores/benchmark
+    python benchmarks/quality.py --photos CBSD68=bench/CBSD68 --model generator=run/pretrained-128.safetensors --model gan=run/model.safetensors
+
+Photos are folders of clean photos, NAME=FOLDER. CBSD68 are the 68 colour photos of the BSDS300 test set that denoisers are compared on; with a manifest
+(`--manifest data/manifest.csv`) only the photos of its validation split are taken from the other folders. LPIPS needs ImageNet's SqueezeNet (`--weights`),
+irregular holes NVIDIA's test masks (`--masks`); without them LPIPS is left out, and holes are random strokes. Stopped, it goes on where it was.
+
+Writes OUT.csv (every score) and OUT.md (the table), which it also prints.
+"""
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Annotated, Optional
+
+os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1') # albumentations asks the network for its version
+warnings.simplefilter('ignore') # notes of libraries to each other's developers
+
+import pandas as pd
+import torch
+import typer
+from restorer_fastai.benchmark import benchmark_markdown, benchmark_means, run_benchmark
+from restorer_fastai.imaging import find_photos
+from restorer_fastai.layers import bf16_is_fast
+from restorer_fastai.restore import Restorer
+
+
+def named(pairs, what):
+    "NAME=VALUE, ... as a dict."
+    bad = [o for o in pairs if '=' not in o]
+    if bad: raise typer.BadParameter(f'{what} {bad[0]!r}: write NAME=PATH')
+    return dict(o.split('=', 1) for o in pairs)
+
+
+def held_out(folder, manifest, tmp):
+    "A folder of links to the photos of the validation split."
+    rows = pd.read_csv(manifest)
+    names = {Path(o).name for o in rows[rows.split == 'valid'].source}
+    tmp.mkdir()
+    for path in find_photos(folder):
+        if path.name in names: (tmp/path.name).symlink_to(path.resolve())
+    return tmp
+
+
+def main(
+    photos:Annotated[list[str], typer.Option(help='NAME=FOLDER of clean photos; give it several times')],
+    model:Annotated[Optional[list[str]], typer.Option(help='NAME=FILE of weights; the reference weights when not given')]=None,
+    out:Annotated[Path, typer.Option(help='Where OUT.csv and OUT.md go')]=Path('benchmark'),
+    trials:Annotated[Optional[str], typer.Option(help='Names of trials, with commas between; all when not given')]=None,
+    limit:Annotated[Optional[str], typer.Option(help='Photos of each set: a number, or like 20,noise_25=68')]=None,
+    manifest:Annotated[Optional[Path], typer.Option(help="A data set's manifest.csv: only held-out photos of folders that it knows")]=None,
+    masks:Annotated[Optional[Path], typer.Option(help='Folder of irregular masks, white = hole')]=None,
+    weights:Annotated[Optional[Path], typer.Option(help="SqueezeNet's ImageNet weights for LPIPS, a file or folder")]=None,
+    seed:int=0,
+    fp32:Annotated[bool, typer.Option('--fp32', help='Compute in 32-bit floats also where bf16 is fast')]=False,
+):
+    "Score networks on clean photos that are damaged here, and print the table."
+    dtype = torch.bfloat16 if bf16_is_fast('cuda' if torch.cuda.is_available() else 'cpu') and not fp32 else None
+    nets = {name: Restorer.load(path, dtype=dtype) for name, path in (named(model, '--model') if model else {'reference': 'reference'}).items()}
+    limits = {k if v else '': int(v or k) for k, _, v in (o.partition('=') for o in limit.split(','))} if limit else None
+    with tempfile.TemporaryDirectory() as tmp:
+        sets = named(photos, '--photos')
+        if manifest:
+            known = {Path(o).name for o in pd.read_csv(manifest).source}
+            sets = {k: held_out(v, manifest, Path(tmp)/str(i)) if any(p.name in known for p in find_photos(v)) else v for i,(k,v) in enumerate(sets.items())}
+        rows = run_benchmark(nets, sets, out.with_suffix('.csv'), trials.split(',') if trials else None, limits, masks, seed, weights)
+    text = benchmark_markdown(rows, list(nets)) + f'\n\nNetworks compute in {"bf16" if dtype else "32-bit floats"}; seed {seed}.'
+    out.with_suffix('.md').write_text(text + '\n', encoding='utf-8')
+    print(text)
+    right = benchmark_means(rows).right_mode.dropna().unstack('trial')
+    print('\nShare of photos whose mode was found:\n' + right.round(3).T.to_string() if not right.empty else '')
+
+
+if __name__ == '__main__': typer.run(main)
