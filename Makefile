@@ -9,7 +9,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check prepare readme test-latest ci clean clean-all
+PHOTOS ?= CBSD68=photos/CBSD68
+.PHONY: help demo benchmark test check prepare readme test-latest ci clean clean-all
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -26,6 +27,7 @@ SAY = @printf '\n== %s  %s\n' "$$(date +%H:%M:%S)"
 
 help:
 	@echo 'make demo         install, degrade sample photos, train a small network, restore two photos (about 10 minutes)'
+	@echo 'make benchmark    the table of scores in README.md: PHOTOS="NAME=FOLDER ..." of clean photos, OPTIONS="..." of benchmarks/quality.py'
 	@echo 'make test         install, then run the library notebooks and pytest'
 	@echo 'make test-latest  the wheel in a fresh environment with the newest fastai: pytest and every tutorial'
 	@echo 'make ci           check + test + test-latest'
@@ -74,6 +76,11 @@ demo: $(VENV)/.installed
 	@echo 'score table        demo/scores/scores.md'
 	@echo 'restored photos    demo/restored/  (from demo/degraded/)'
 	@echo 'the network        demo/run/model.safetensors, its log and sample pictures beside it'
+
+### The table that says how good the restorer is; stopped, it goes on where it was ###
+
+benchmark: $(VENV)/.installed
+	$(BIN)/python benchmarks/quality.py $(foreach o,$(PHOTOS),--photos $(o)) --out benchmark $(OPTIONS)
 
 ### Tests ###
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CriticNet', 'judged_photos', 'critic_dls', 'critic_learner']
 
-# %% ../nbs/08_critic.ipynb #6d0d3962
+# %% ../nbs/08_critic.ipynb #41a1e840
 from itertools import chain, repeat
 from math import ceil
 
@@ -18,7 +18,7 @@ from fastai.torch_core import TensorBase, TensorImage
 from fastai.vision.gan import AdaptiveLoss, accuracy_thresh_expand, gan_critic
 from torch import Tensor, nn
 
-from .generator import FastPrecision
+from .generator import FINE_ADAM, FastPrecision
 from .layers import computing_in, round_to_8bit
 
 # %% ../nbs/08_critic.ipynb #4c2bbca9
@@ -75,7 +75,7 @@ def critic_dls(
     return DataLoaders(TfmdDL(train, bs=min(bs, len(train)), shuffle=True, drop_last=True, **kwargs),
                        TfmdDL(valid, bs=bs, **kwargs), device=device)
 
-# %% ../nbs/08_critic.ipynb #d4326006
+# %% ../nbs/08_critic.ipynb #f0b1d603
 def critic_learner(
     dls:DataLoaders, # What `critic_dls` made
     nf:int=128, # Channels of the first layer
@@ -85,5 +85,6 @@ def critic_learner(
     **kwargs # For `Learner`
 ) -> Learner: # Shows the accuracy
     "A learner for the critic: binary cross-entropy on logits, averaged over its opinions."
+    kwargs = dict(opt_func=FINE_ADAM) | kwargs
     return Learner(dls, (net or CriticNet(nf)).to(dls.device), loss_func=AdaptiveLoss(nn.BCEWithLogitsLoss()),
                    metrics=accuracy_thresh_expand, wd=wd, cbs=[FastPrecision(), *L(cbs)], **kwargs)

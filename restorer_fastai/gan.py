@@ -6,7 +6,7 @@
 __all__ = ['TurnTaker', 'ThresholdSwitcher', 'GanLoss', 'gan_splitter', 'RestorerGAN', 'GanLearner', 'Turn', 'TurnLog',
            'plot_turns', 'TensorBoardLog']
 
-# %% ../nbs/09_gan.ipynb #e0c11bb2
+# %% ../nbs/09_gan.ipynb #49a99da2
 import warnings
 from functools import partial
 from typing import NamedTuple
@@ -18,13 +18,12 @@ from fastai.callback.tracker import TrackerCallback
 from fastai.data.all import DataLoaders
 from fastai.learner import Learner
 from fastcore.foundation import L
-from fastai.optimizer import Adam
 from fastai.torch_core import params
 from fastai.vision.gan import AdaptiveGANSwitcher, GANLoss, GANModule, GANTrainer, set_freeze_model
 from torch import nn
 
 from .critic import CriticNet
-from .generator import FastPrecision, restoring_net, sample_sheet
+from .generator import FINE_ADAM, FastPrecision, restoring_net, sample_sheet
 from .layers import RestorerNet
 from .losses import AdversarialLoss, LossWithParts, WeightedLoss, as_weighted
 
@@ -139,7 +138,7 @@ class GanLoss(LossWithParts, GANLoss):
         self.last = {'critic': loss.detach()}
         return loss
 
-# %% ../nbs/09_gan.ipynb #33ec7a9f
+# %% ../nbs/09_gan.ipynb #b11be18b
 def gan_splitter(gan): # two groups: the generator's parameters, the critic's
     return [params(gan.generator), params(gan.critic)]
 
@@ -166,7 +165,7 @@ class GanLearner(Learner):
         gan = RestorerGAN(generator, critic).to(dls.device)
         cbs = [FastPrecision(), TurnTaker(switch_eval=True, show_img=False), ThresholdSwitcher(critic_thresh, max_critic), *L(cbs)]
         super().__init__(dls, gan, loss_func=GanLoss(gan, as_weighted(loss), weights), splitter=gan_splitter, lr=[lr, critic_lr], wd=wd,
-                         opt_func=partial(Adam, mom=0., sqr_mom=0.99), cbs=cbs, **kwargs)
+                         opt_func=partial(FINE_ADAM, mom=0., sqr_mom=0.99), cbs=cbs, **kwargs)
 
     @classmethod
     def from_learners(cls,

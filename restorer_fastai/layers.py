@@ -106,7 +106,7 @@ def narrow_head(
     unet.layers[last - 1] = nn.Sequential(ConvLayer(ni, nf, **norm), ConvLayer(nf, nf, **norm))
     unet.layers[last] = ConvLayer(nf, 3, ks=1, act_cls=None, norm_type=norm['norm_type'])
 
-# %% ../nbs/05_layers.ipynb #5674d45d
+# %% ../nbs/05_layers.ipynb #b7d12e16
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 class RestorerNet(nn.Module):
@@ -130,7 +130,9 @@ class RestorerNet(nn.Module):
 
     def train(self, mode:bool=True):
         super().train(mode)
-        if self.looker is not None: self.looker.eval() # it learns in a stage of its own
+        if self.looker is not None:
+            self.looker.eval() # it learns in a stage of its own
+            self.looker.twice = not mode # one look is enough to learn from
         return self
 
     @torch.no_grad()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['kind_of', 'look_truth', 'told_mode', 'LookStudent', 'LookLoss', 'sign_accuracy', 'kind_accuracy', 'look_learner']
 
-# %% ../nbs/07a_learn_look.ipynb #137d5729
+# %% ../nbs/07a_learn_look.ipynb #fa820d98
 import numpy as np
 import torch
 from fastai.data.all import DataLoaders
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .degrade import Plan
-from .generator import FastPrecision
+from .generator import FINE_ADAM, FastPrecision
 from .imaging import rgb_to_grey
 from .look import FREE, FRAME_KINDS, MODES, TURNED, LookNet, colour_transform, flag_of
 from .negative import STOCKS
@@ -98,7 +98,7 @@ def kind_accuracy(
     "How often the kind was right: for `Learner(metrics=...)`."
     return (answer[0].argmax(1) == kind.as_subclass(Tensor)).float().mean()
 
-# %% ../nbs/07a_learn_look.ipynb #a2c148e8
+# %% ../nbs/07a_learn_look.ipynb #e246e95e
 def look_learner(
     dls:DataLoaders, # Batches of (degraded frame, truth, kind): `get_dls(..., view='frame', truth=look_truth)`
     looker:LookNet, # Who learns
@@ -108,4 +108,5 @@ def look_learner(
 ) -> Learner: # Shows how often the sign and the kind were right
     "A learner for the network that looks at whole frames."
     student = LookStudent(looker).to(dls.device)
+    kwargs = dict(opt_func=FINE_ADAM) | kwargs
     return Learner(dls, student, loss_func=LookLoss(looker), metrics=[sign_accuracy, kind_accuracy], wd=wd, cbs=[FastPrecision(), *L(cbs)], **kwargs)

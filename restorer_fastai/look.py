@@ -94,7 +94,7 @@ def first_guess(
     gain = 1/(high - low).clamp(min=.05) - 1
     return torch.cat([low*stretched, gain*stretched, flag_of(TURNED, kind)*turn, low.new_zeros(len(low), 3*knots + 9)], 1)
 
-# %% ../nbs/04a_look.ipynb #8992b994
+# %% ../nbs/04a_look.ipynb #b67f5018
 class Context(NamedTuple):
     "What the whole frame tells and a crop cannot. Empty for a network that does not look."
     mode_logits:Tensor|None=None # (N, modes), in the order of `MODES`: blind, whatever was told
@@ -105,6 +105,7 @@ class LookNet(nn.Module):
     "A ResNet18 and colour statistics that say what a frame is and how its colours are to be turned."
     compute_dtype = None # What the convolutions compute in; None: 32-bit floats
     size = 96 # Side of the square into which a frame is squeezed, px
+    twice = True # Look at the frame in the mirror as well
     def __init__(self,
         knots:int=16, # K of the curves
         nf:int=256, # Hidden features of the heads
@@ -142,7 +143,12 @@ class LookNet(nn.Module):
     ) -> Context: # Decided for the likeliest kind that is allowed
         "Look at whole frames."
         features, quantiles = self.features(frame)
-        logits = self.kind(features)
+        logits, mirrored = self.kind(features), None
+        if self.twice: # a second look, in the mirror, steadies the first
+            mirrored, _ = self.features(frame.flip(3))
+            logits = (logits + self.kind(mirrored))/2
         kind = logits.masked_fill(~allowed_kinds(mode, len(frame)).to(logits.device), -torch.inf).argmax(1)
         modes = torch.stack([logits[:, [m == o for m in FRAME_KINDS.values()]].logsumexp(1) for o in MODES], 1)
-        return Context(modes, kind, self.transform(features, quantiles, kind))
+        numbers = self.transform(features, quantiles, kind)
+        if mirrored is not None: numbers = (numbers + self.transform(mirrored, quantiles, kind))/2
+        return Context(modes, kind, numbers)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WEIGHTS_FOLDER', 'BACKBONES', 'PERCEPTUAL_LAYERS', 'LOSSES', 'CharbonnierLoss', 'find_imagenet_weights', 'read_state',
-           'Backbone', 'load_backbone', 'gram_matrix', 'PerceptualLoss', 'AdversarialLoss', 'LossWithParts',
-           'WeightedLoss', 'as_weighted', 'get_loss', 'PartMetric', 'LossParts']
+           'Backbone', 'load_backbone', 'gram_matrix', 'PerceptualLoss', 'colour_spread', 'ColourfulnessLoss',
+           'AdversarialLoss', 'LossWithParts', 'WeightedLoss', 'as_weighted', 'get_loss', 'PartMetric', 'LossParts']
 
 # %% ../nbs/06_losses.ipynb #c4cf9080
 import os
@@ -193,6 +193,25 @@ class PerceptualLoss(nn.Module):
             loss = sum(w*(a - b).abs().mean() for w,a,b in pairs)
             return loss if not self.gram else loss + self.gram*sum(w*(gram_matrix(a) - gram_matrix(b)).abs().mean() for w,a,b in pairs)
 
+# %% ../nbs/06_losses.ipynb #368549c1
+def colour_spread(
+    x:Tensor, # Photos (N, 3, H, W) in [0, 1]
+) -> Tensor: # (N,): 0 (grey) to about 150, in 8-bit levels
+    "How colourful photos are (Hasler and Süsstrunk 2003, M3). Has a gradient, at grey too."
+    r, g, b = (255*x).flatten(2).unbind(1)
+    rg, yb = r - g, (r + g)/2 - b
+    def root(v): return v.clamp(min=1e-12).sqrt()
+    return root(rg.var(1, correction=0) + yb.var(1, correction=0)) + .3*root(rg.mean(1)**2 + yb.mean(1)**2)
+
+class ColourfulnessLoss(nn.Module):
+    "How far photos are from the colourfulness of the truth, in hundreds of 8-bit levels."
+    def forward(self,
+        pred:Tensor, # Restored photos (N, 3, H, W)
+        target:Tensor, # Clean photos, same shape
+    ) -> Tensor: # A number
+        pred, target = (o.as_subclass(Tensor).float() for o in (pred, target))
+        return (colour_spread(pred) - colour_spread(target)).abs().mean()/100
+
 # %% ../nbs/06_losses.ipynb #7527cb4f
 class AdversarialLoss(nn.Module):
     "Binary cross-entropy of a critic's opinions (Goodfellow et al. 2014, the form that does not saturate)."
@@ -233,8 +252,8 @@ class WeightedLoss(LossWithParts):
 
     def __repr__(self): return ' + '.join(f'{w:g}*{k}' for k,w in self.weights.items())
 
-# %% ../nbs/06_losses.ipynb #aa44a33f
-LOSSES = {'mse': MSELossFlat, 'l1': L1LossFlat, 'charbonnier': CharbonnierLoss, 'perceptual': PerceptualLoss}
+# %% ../nbs/06_losses.ipynb #db3d12c7
+LOSSES = {'mse': MSELossFlat, 'l1': L1LossFlat, 'charbonnier': CharbonnierLoss, 'perceptual': PerceptualLoss, 'colourfulness': ColourfulnessLoss}
 _TERM = re.compile(r'(?:(?P<weight>[\d.]+(?:[eE][+-]?\d+)?)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)(?:\(\s*(?P<backbone>\w+)\s*\))?')
 
 def _read_terms(text): # 'l1 + 0.01*perceptual(vgg16)' -> [('l1', 1., {}), ('perceptual', 0.1, {'backbone': 'vgg16'})]

@@ -115,15 +115,13 @@ def mae(
     levels = 255*(p - t).abs().flatten(1).mean(1)
     return levels.item() if isinstance(pred, np.ndarray) else levels
 
-# %% ../nbs/10_metrics.ipynb #112e80d7
+# %% ../nbs/10_metrics.ipynb #aa74064e
 def colourfulness(
     img:Tensor|np.ndarray # Photos (N, 3, H, W), or one photo (H, W, 3), in [0, 1]
 ) -> Tensor|float: # 0 (grey) to about 150, one number for each photo (N,), or a float for one numpy photo
     "How colourful a photo is (Hasler and Süsstrunk 2003, M3), in 8-bit levels."
-    r, g, b = (255*_as_batch(img)).flatten(2).unbind(1)
-    rg, yb = r - g, (r + g)/2 - b
-    spread = (rg.var(1, correction=0) + yb.var(1, correction=0)).sqrt()
-    c = spread + 0.3*(rg.mean(1)**2 + yb.mean(1)**2).sqrt()
+    from restorer_fastai.losses import colour_spread # imports fastai
+    c = colour_spread(_as_batch(img))
     return c.item() if isinstance(img, np.ndarray) else c
 
 # %% ../nbs/10_metrics.ipynb #aac6455c
@@ -136,7 +134,7 @@ def colourfulness_gap(
              for photos in (outputs, truths)]
     return abs(float(means[0] - means[1]))
 
-# %% ../nbs/10_metrics.ipynb #af6f5686
+# %% ../nbs/10_metrics.ipynb #65c5e902
 def delta_e_map(
     pred:np.ndarray,  # A photo (H, W, 3), or several (N, H, W, 3), sRGB in [0, 1]
     target:np.ndarray # The clean ones, same shape
@@ -156,7 +154,7 @@ def delta_e(
     if statistic not in ('mean', 'median'): raise ValueError(f'statistic {statistic!r} is not known, choose from mean, median')
     p, t = (o.permute(0, 2, 3, 1).cpu().numpy() for o in _prepare(pred, target, 'rgb', border)) # (N, H, W, 3)
     values = getattr(np, statistic)(delta_e_map(p, t), axis=(1, 2))
-    return float(values[0]) if isinstance(pred, np.ndarray) else torch.from_numpy(values).to(pred.device)
+    return float(values[0]) if isinstance(pred, np.ndarray) else torch.from_numpy(values).float().to(pred.device)
 
 # %% ../nbs/10_metrics.ipynb #5b5da760
 def _as_mask(mask, photos):

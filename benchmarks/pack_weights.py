@@ -1,0 +1,38 @@
+"""Make a small weights file to ship: 8 bits a weight, and say what it costs.
+
+    python benchmarks/pack_weights.py run/model.safetensors restorer_fastai/pretrained/reference.safetensors --photos photos/held_out
+
+The header (recipe, stages, scores) is carried over. With --photos, both files restore the same damaged photos (`TASKS` of 11_evaluate), and the difference
+in PSNR against the truth is printed.
+"""
+import warnings
+from pathlib import Path
+from typing import Annotated, Optional
+
+warnings.simplefilter('ignore') # notes of libraries to each other's developers
+
+import typer
+from restorer_fastai.evaluate import evaluate
+from restorer_fastai.restore import Restorer
+from restorer_fastai.weights import load_weights, save_weights
+
+WRITTEN_ANEW = ('contract', 'versions', 'network', 'normalize', 'sha256')
+
+
+def main(
+    source:Annotated[Path, typer.Argument(help='Weights that training wrote')],
+    target:Annotated[Path, typer.Argument(help='File to write')],
+    photos:Annotated[Optional[Path], typer.Option(help='Clean photos to measure the loss on')]=None,
+    limit:int=12,
+):
+    "Pack and measure."
+    net, meta = load_weights(source)
+    save_weights(target, net, {k: v for k,v in meta.items() if k not in WRITTEN_ANEW} | dict(packed_from=meta['sha256']), packed=True)
+    print(f'{source.stat().st_size/1e6:.1f} MB -> {target.stat().st_size/1e6:.1f} MB')
+    if photos is None: return
+    scores = [evaluate(Restorer.load(o).restore, photos, limit=limit) for o in (source, target)]
+    lost = (scores[0].psnr_restored - scores[1].psnr_restored)
+    print(f'{len(lost)} scores: {lost.mean():.4f} dB lost in the mean, {lost.max():.3f} at most')
+
+
+if __name__ == '__main__': typer.run(main)
