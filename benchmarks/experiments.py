@@ -5,7 +5,7 @@
     python benchmarks/experiments.py --data data --out experiments --start look.safetensors
 
 Each trains the generator at 64 px and is then scored on the same whole frames at 128 px from the held-out side of the split, degraded by the mix `archive`,
-blind: it is told nothing. `--start` are weights whose network that looks is already trained; without them the experiments with `look` train one first
+told the mode, so that the sign does not drown the rest; the last column is blind. `--start` are weights whose network that looks is already trained; without them the experiments with `look` train one first
 (`--look-photos`). Writes OUT/experiments.csv and prints a Markdown table; what stands in the CSV is not trained again.
 """
 import os
@@ -20,8 +20,11 @@ warnings.simplefilter('ignore') # notes of libraries to each other's developers
 import pandas as pd
 import torch
 import typer
+from fastai.optimizer import Adam
+from restorer_fastai import generator
 from restorer_fastai.data import get_dls
-from restorer_fastai.layers import NetConfig
+from restorer_fastai.generator import FINE_ADAM
+from restorer_fastai.layers import NetConfig, build_network
 from restorer_fastai.learn_look import told_mode
 from restorer_fastai.look import MODES
 from restorer_fastai.metrics import psnr, ssim
@@ -29,18 +32,18 @@ from restorer_fastai.recipe import Recipe, Stage
 from restorer_fastai.train import train
 from restorer_fastai.weights import load_weights, save_weights
 
-CHOSEN = NetConfig(look=True, residual=True, head=48)
-NO_LOOK = NetConfig(residual=True, head=48)
+CHOSEN = NetConfig(norm='batch', look=True, residual=True, head=48)
 EXPERIMENTS = { # name -> (title, changes of the network, of the recipe, of the stage)
-    'base': ('chosen: look, residual, weight norm, head 48, L1, parts', {}, {}, {}),
-    'no_look': ('without look, whole frames', dict(look=False), {}, dict(view='frame')),
-    'no_look_parts': ('without look, parts', dict(look=False), {}, {}),
+    'base': ('chosen: look, residual, batch norm, head of 48 channels, MSE, parts at any scale', {}, {}, {}),
+    'no_look': ('no look: the U-Net sees whole frames and finds the sign itself', dict(look=False), {}, dict(view='frame')),
+    'no_look_parts': ('no look, parts', dict(look=False), {}, {}),
     'photo': ('predict the photo, not a residual', dict(residual=False), {}, {}),
     'y_range': ('predict the photo through a sigmoid (-3, 3)', dict(residual=False, y_range=(-3, 3)), {}, {}),
-    'batch_norm': ('batch norm', dict(norm='batch'), {}, {}),
+    'weight_norm': ('weight norm', dict(norm='weight'), {}, {}),
     'no_norm': ('no norm in the decoder', dict(norm='none'), {}, {}),
-    'mse': ('MSE', {}, dict(loss='mse'), {}),
-    'perceptual': ('L1 + 0.01 perceptual (SqueezeNet)', {}, dict(loss='l1 + 0.01*perceptual'), {}),
+    'l1': ('L1', {}, dict(loss='l1'), {}),
+    'perceptual': ('MSE + 0.01 perceptual (SqueezeNet)', {}, dict(loss='mse + 0.01*perceptual'), {}),
+    'stock_adam': ("fastai's Adam as it is (eps 1e-5)", {}, {}, {}),
     'head_99': ("fastai's head of 99 channels", dict(head=None), {}, {}),
     'head_24': ('head of 24 channels', dict(head=24), {}, {}),
     'attention': ('self-attention', dict(self_attention=True), {}, {}),
@@ -51,6 +54,7 @@ EXPERIMENTS = { # name -> (title, changes of the network, of the recipe, of the 
     'zoom_1.2': ('parts at most 1/1.2 of the short side', {}, {}, dict(zoom=1.2)),
     'plain_mix': ('mix lapaz2021 instead of archive', {}, dict(mix='lapaz2021'), {}),
 }
+ADAM = {'stock_adam': Adam}
 
 
 def recipe_of(name, start, photos, bs, seed):
@@ -58,13 +62,12 @@ def recipe_of(name, start, photos, bs, seed):
     _, network, changes, stage = EXPERIMENTS[name]
     network = replace(CHOSEN, **network)
     stage = Stage(**(dict(kind='generator', size=64, samples=photos, bs=bs, lr=1e-3, view='part', zoom=4) | stage))
-    shared = dict(mix='archive', loss='l1', valid_samples=16, keep='last', seed=seed, critic=dict(nf=8))
+    shared = dict(mix='archive', loss='mse', valid_samples=16, keep='last', seed=seed, critic=dict(nf=8))
     return Recipe(**(shared | dict(name=name, stages=(stage,), network=network, start=start if network.look else None) | changes))
 
 
 def start_for(network, looked, out):
     "Weights of another network that looks alike: an untrained U-Net with the same trained eyes."
-    from restorer_fastai.layers import build_network
     torch.manual_seed(0)
     net = build_network(network)
     net.looker.load_state_dict(looked)
@@ -73,13 +76,14 @@ def start_for(network, looked, out):
 
 @torch.no_grad()
 def score(net, dl):
-    "Blind scores on whole frames: of each mode and of all."
+    "Scores on whole frames: told, of each mode and of all, and blind."
     rows = []
     for x,y,mode in dl:
-        pred = net(x).clamp(0, 1)
-        rows += [dict(mode=MODES[m], psnr=float(p), ssim=float(s)) for m,p,s in zip(mode, psnr(pred, y), ssim(pred, y))]
+        blind, told = (net(x, x, m).clamp(0, 1) for m in (None, mode))
+        numbers = zip(mode, psnr(told, y, cap=60), ssim(told, y), psnr(blind, y, cap=60))
+        rows += [dict(mode=MODES[m], psnr=float(p), ssim=float(s), blind=float(b)) for m,p,s,b in numbers]
     rows = pd.DataFrame(rows)
-    return dict(psnr=rows.psnr.mean(), ssim=rows.ssim.mean(), **rows.groupby('mode').psnr.mean())
+    return dict(psnr=rows.psnr.mean(), ssim=rows.ssim.mean(), blind=rows.blind.mean(), **rows.groupby('mode').psnr.mean())
 
 
 def main(
@@ -106,15 +110,15 @@ def main(
         if any(o['name'] == name for o in rows): continue
         recipe = recipe_of(name, None, photos, bs, seed)
         if recipe.network.look: recipe = replace(recipe, start=start_for(recipe.network, looked, out/'start.safetensors'))
-        torch.manual_seed(seed)
+        generator.FINE_ADAM = ADAM.get(name, FINE_ADAM)
         weights = train(recipe, data, out/name, progress=False)
         speed = pd.read_csv(out/name/'log.csv').photos_per_s.iloc[-1]
         rows.append(dict(name=name, title=EXPERIMENTS[name][0], **score(load_weights(weights)[0], dl), photos_per_s=speed))
         pd.DataFrame(rows).to_csv(path, index=False)
         print(f"{name}: {rows[-1]['psnr']:.2f} dB", flush=True)
-    print('\n| experiment | all, PSNR / SSIM | photos | black-and-white | negatives | photos/s |\n| --- | --- | --: | --: | --: | --: |')
+    print('\n| experiment | all, PSNR / SSIM | photos | black-and-white | negatives | all, blind | photos/s |\n| --- | --- | --: | --: | --: | --: | --: |')
     for o in rows:
-        print(f"| {o['title']} | {o['psnr']:.2f} / {o['ssim']:.3f} | {o['photo']:.2f} | {o['black_and_white']:.2f} | {o['negative']:.2f} | {o['photos_per_s']:.1f} |")
+        print(f"| {o['title']} | {o['psnr']:.2f} / {o['ssim']:.3f} | {o['photo']:.2f} | {o['black_and_white']:.2f} | {o['negative']:.2f} | {o['blind']:.2f} | {o['photos_per_s']:.1f} |")
 
 
 if __name__ == '__main__': typer.run(main)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODES', 'FRAME_KINDS', 'LEVELS', 'FREE', 'TURNED', 'STRETCHED', 'allowed_kinds', 'apply_curves', 'colour_transform',
-           'colour_statistics', 'flag_of', 'first_guess', 'Context', 'LookNet']
+           'colour_statistics', 'flag_of', 'first_guess', 'Context', 'second_opinion', 'LookNet']
 
 # %% ../nbs/04a_look.ipynb #18f29090
 from typing import NamedTuple
@@ -94,18 +94,29 @@ def first_guess(
     gain = 1/(high - low).clamp(min=.05) - 1
     return torch.cat([low*stretched, gain*stretched, flag_of(TURNED, kind)*turn, low.new_zeros(len(low), 3*knots + 9)], 1)
 
-# %% ../nbs/04a_look.ipynb #b67f5018
+# %% ../nbs/04a_look.ipynb #10318c9a
 class Context(NamedTuple):
     "What the whole frame tells and a crop cannot. Empty for a network that does not look."
     mode_logits:Tensor|None=None # (N, modes), in the order of `MODES`: blind, whatever was told
     kind:Tensor|None=None # (N,): index into `FRAME_KINDS` that was acted on
     vector:Tensor|None=None # (N, 6K + 15): the numbers of `colour_transform`
 
+def second_opinion(
+    logits:Tensor, # (N, kinds) of frames
+    inverse:Tensor, # (N, kinds) of 1 - frames
+) -> Tensor: # (N, kinds)
+    "Logits in which a frame is as much a plain negative as its inverse is a photo."
+    photo, plain = (list(FRAME_KINDS).index(o) for o in ('photo', 'plain_negative'))
+    apart = (logits[:, plain] - logits[:, photo] + inverse[:, photo] - inverse[:, plain])/2
+    middle, logits = (logits[:, photo] + logits[:, plain])/2, logits.clone()
+    logits[:, photo], logits[:, plain] = middle - apart/2, middle + apart/2
+    return logits
+
 class LookNet(nn.Module):
     "A ResNet18 and colour statistics that say what a frame is and how its colours are to be turned."
     compute_dtype = None # What the convolutions compute in; None: 32-bit floats
     size = 96 # Side of the square into which a frame is squeezed, px
-    twice = True # Look at the frame in the mirror as well
+    twice = True # Look at the frame's inverse as well before deciding between photo and plain negative
     def __init__(self,
         knots:int=16, # K of the curves
         nf:int=256, # Hidden features of the heads
@@ -143,12 +154,8 @@ class LookNet(nn.Module):
     ) -> Context: # Decided for the likeliest kind that is allowed
         "Look at whole frames."
         features, quantiles = self.features(frame)
-        logits, mirrored = self.kind(features), None
-        if self.twice: # a second look, in the mirror, steadies the first
-            mirrored, _ = self.features(frame.flip(3))
-            logits = (logits + self.kind(mirrored))/2
+        logits = self.kind(features)
+        if self.twice: logits = second_opinion(logits, self.kind(self.features(1 - frame)[0]))
         kind = logits.masked_fill(~allowed_kinds(mode, len(frame)).to(logits.device), -torch.inf).argmax(1)
         modes = torch.stack([logits[:, [m == o for m in FRAME_KINDS.values()]].logsumexp(1) for o in MODES], 1)
-        numbers = self.transform(features, quantiles, kind)
-        if mirrored is not None: numbers = (numbers + self.transform(mirrored, quantiles, kind))/2
-        return Context(modes, kind, numbers)
+        return Context(modes, kind, self.transform(features, quantiles, kind))
