@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['PHOTO_SUFFIXES', 'MAX_PIXELS', 'SAMPLES', 'HELD_OUT', 'FileError', 'PhotoError', 'is_photo', 'find_photos',
-           'result_path', 'from_pil', 'read_photo', 'write_beside', 'to_float', 'to_uint8', 'write_photo', 'photo_exif',
-           'sample_path', 'sample_photo', 'copy_samples', 'to_tensor', 'from_tensor', 'show_photos', 'rgb_to_grey',
-           'rgb_to_ycbcr', 'ycbcr_to_rgb', 'rgb_to_lab', 'lab_to_rgb']
+           'result_path', 'from_pil', 'Photo', 'photo_exif', 'open_photo', 'read_photo', 'write_beside', 'to_float',
+           'to_uint8', 'save_photo', 'write_photo', 'sample_path', 'sample_photo', 'copy_samples', 'to_tensor',
+           'from_tensor', 'show_photos', 'rgb_to_grey', 'rgb_to_ycbcr', 'ycbcr_to_rgb', 'rgb_to_lab', 'lab_to_rgb']
 
-# %% ../nbs/00_imaging.ipynb #9c7aec1b
-import contextlib, importlib.util, io, os, shutil, uuid, warnings
+# %% ../nbs/00_imaging.ipynb #65e9ec42
+import contextlib, functools, importlib.util, io, os, re, shutil, struct, uuid, warnings, zlib
+from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, PngImagePlugin
 
 # %% ../nbs/00_imaging.ipynb #7dae917c
 class FileError(ValueError):
@@ -74,7 +75,7 @@ def result_path(
     place = src.relative_to(root) if os.path.isdir(root) else Path(src.name)
     return Path(out)/place.with_suffix(suffix or (src.suffix if src.suffix.lower() in PHOTO_SUFFIXES else '.png'))
 
-# %% ../nbs/00_imaging.ipynb #c338adf3
+# %% ../nbs/00_imaging.ipynb #a2d3b0a3
 _SAVE_AS = 'Open it in a photo program and save it as JPEG, PNG or 8/16-bit TIFF.'
 _COPY_AGAIN = 'Copy or download it again from where it came.'
 
@@ -90,33 +91,51 @@ def _not_a_photo(path):
     if head[4:8] == b'ftyp': return PhotoError(path, 'HEIC and AVIF photos are not read', _SAVE_AS)
     if path.suffix.lower() in ('.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2'):
         return PhotoError(path, 'camera raw files are not read', _SAVE_AS)
+    if head[:2] in (b'II', b'MM'):
+        return PhotoError(path, 'this kind of TIFF is not read (floating point, 32 bits, or an unusual layout)', _SAVE_AS)
     what = 'it holds text' if all(b >= 32 or b in b'\t\r\n' for b in head) else 'its content is of no known photo format'
     return PhotoError(path, f'this is not a photo: {what}, whatever its name says', 'Remove it, or get the photo again.')
 
-# %% ../nbs/00_imaging.ipynb #cc569d22
-def _grey16_to_8(im):
-    "A 16-bit grey Pillow image as 8-bit grey, scaled."
-    a = np.asarray(im).astype(np.float32)
-    if a.min() < 0 or a.max() > 65535: raise ValueError(f'grey values from {a.min():g} to {a.max():g} are not 16-bit')
-    return Image.fromarray(np.rint(a/257).astype(np.uint8))
+# %% ../nbs/00_imaging.ipynb #92324e52
+class _NotRead(ValueError): "Pixels of a kind that we do not read."
+class _TableProfile(Exception): "A colour profile that is no matrix with curves."
 
-# %% ../nbs/00_imaging.ipynb #3b83dfdd
+def _grey16(im):
+    "uint16 (H, W) of a grey Pillow image with more than 8 bits, 0 is black and 65535 white."
+    a, tags = np.asarray(im), getattr(im, 'tag_v2', {}) # tags: TIFF only
+    if a.min() < 0 or a.max() > 65535: raise _NotRead(f'grey values from {a.min():g} to {a.max():g} are not 16-bit')
+    if 12 in tags.get(258, ()): a = np.rint(a*(65535/4095)) # BitsPerSample
+    a = a.astype(np.uint16)
+    return 65535 - a if tags.get(262) == 0 else a # PhotometricInterpretation: 0 is white
+
+def _grey16_to_8(im):
+    "A grey Pillow image of more than 8 bits as 8-bit grey, scaled."
+    return Image.fromarray(np.rint(_grey16(im)/np.float32(257)).astype(np.uint8))
+
+# A **colour profile** says what the numbers mean. The same (255, 0, 0) is a deeper red in a file tagged *Display P3* than in one tagged
+# *sRGB*; a network that never saw the tag would learn, and restore, the wrong colour. LittleCMS (inside Pillow) converts. A damaged
+# profile does not make the picture unreadable: we warn and take the numbers for sRGB, as every viewer does.
+
+# %% ../nbs/00_imaging.ipynb #3c8a3ee2
+def _is_srgb(profile): return ImageCms.getProfileDescription(profile).startswith('sRGB IEC61966')
+
 def _icc_to_srgb(im, icc, path):
     "`im` (L, RGB or CMYK) as sRGB, by its embedded profile `icc` (bytes)."
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        if ImageCms.getProfileDescription(profile).startswith('sRGB IEC61966'): return im.convert('RGB')
+        if _is_srgb(profile): return im.convert('RGB')
         if im.mode == 'L' and profile.profile.xcolor_space.strip() == 'RGB': im = im.convert('RGB') # some scanners do that
         return ImageCms.profileToProfile(im, profile, ImageCms.createProfile('sRGB'), outputMode='RGB')
     except (ImageCms.PyCMSError, OSError) as e:
         warnings.warn(f'{path}: colour profile ignored ({e}); taken for sRGB')
         return im.convert('RGB')
 
-# %% ../nbs/00_imaging.ipynb #7360c91e
+# %% ../nbs/00_imaging.ipynb #3617a4af
 def _to_srgb(im, path):
     "Any Pillow image -> mode RGB, sRGB, see-through parts over white."
     icc = im.info.get('icc_profile')
-    if im.mode == 'F': raise ValueError('floating-point pixels have no agreed white')
+    if im.mode == 'F': raise _NotRead('floating-point pixels have no agreed white')
+    if im.mode == 'LAB': icc = None # says itself what its numbers mean
     if im.mode.startswith('I'): im = _grey16_to_8(im)
     if im.mode == 'La': im = im.convert('LA') # Pillow converts it to nothing else
     alpha = None
@@ -127,12 +146,16 @@ def _to_srgb(im, path):
     im = _icc_to_srgb(im, icc, path) if icc else im.convert('RGB')
     return im if alpha is None else Image.composite(im, Image.new('RGB', im.size, 'white'), alpha)
 
-# %% ../nbs/00_imaging.ipynb #35d04814
-_TURN = dict(zip(range(2, 9), [Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
-    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90]))
+# %% ../nbs/00_imaging.ipynb #7ba0f4dd
+_TURN = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: np.rot90}
+
+def _upright(a, orientation):
+    "Pixels (H, W, ...) turned as EXIF `orientation` says; unknown values turn nothing."
+    return np.ascontiguousarray(_TURN.get(orientation, lambda a: a)(a))
 
 def _orientation(im):
-    "EXIF orientation (1-8) of a loaded image; damaged EXIF data count as none."
+    "EXIF orientation (1-8) of an image; damaged EXIF data count as none."
     try: return im.getexif().get(0x0112, 1)
     except Exception: return 1
 
@@ -142,11 +165,9 @@ def from_pil(
 )->np.ndarray: # uint8 (H, W, 3), RGB in sRGB
     "A Pillow image as a person sees it: upright (EXIF), sRGB (ICC), see-through parts over white, 16 bits scaled to 8."
     im.load() # before asking how to turn it: Pillow turns TIFFs itself and then drops the tag
-    turn = _TURN.get(_orientation(im))
-    im = _to_srgb(im, name)
-    return np.array(im if turn is None else im.transpose(turn))
+    return _upright(np.array(_to_srgb(im, name)), _orientation(im))
 
-# %% ../nbs/00_imaging.ipynb #51413397
+# %% ../nbs/00_imaging.ipynb #8ab4872a
 MAX_PIXELS = 178_956_970 # the size above which Pillow, too, refuses to open a photo
 
 def _open_photo(path):
@@ -156,25 +177,244 @@ def _open_photo(path):
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
         im = Image.open(path, formats=_FORMATS)
     with im:
-        if im.width*im.height > MAX_PIXELS: raise Image.DecompressionBombError(f'{im.width} x {im.height} pixels')
+        if im.width*im.height > MAX_PIXELS: raise Image.DecompressionBombError(f'{im.width:,} x {im.height:,} pixels')
+        im.info.update(orientation=_orientation(im), kept=_kept_exif(im)) # now: Pillow turns TIFFs when it loads them, then drops the tag
         im.load()
         return im
 
-# %% ../nbs/00_imaging.ipynb #aa40bf55
-def read_photo(
+# %% ../nbs/00_imaging.ipynb #3f5692b7
+@contextlib.contextmanager
+def _reading(path):
+    "Whatever the decoders throw at a bad file becomes a `PhotoError`."
+    try: yield
+    except Image.UnidentifiedImageError: raise _not_a_photo(path) from None
+    except Image.DecompressionBombError as e:
+        raise PhotoError(path, f'the photo is too large ({e}): the limit is {MAX_PIXELS:,} pixels', 'Scale it down first.') from None
+    except PermissionError: raise PhotoError(path, 'you have no permission to read it', 'Change its permissions.') from None
+    except MemoryError: raise PhotoError(path, 'there is not enough memory to read it', 'Scale it down, or close programs.') from None
+    except _NotRead as e: raise PhotoError(path, str(e), _SAVE_AS) from None
+    except Exception as e: raise PhotoError(path, f'the photo is damaged or cut short ({e})', f'{_COPY_AGAIN} Or: {_SAVE_AS}') from e
+
+# %% ../nbs/00_imaging.ipynb #d308e853
+def _cv2_decode(data):
+    "Bytes of a 16-bit file -> uint16 (H, W, C), RGB or RGBA, by OpenCV."
+    import cv2
+    a = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if a is None or a.dtype != np.uint16: raise _NotRead('its 16 bits cannot be decoded')
+    return a[..., None] if a.ndim == 2 else a[..., [2, 1, 0, 3][:a.shape[2]]]
+
+def _tiff16(path):
+    "uint16 (H, W, C) of a 16-bit colour TIFF's first page, and whether its fourth channel is 'alpha', 'premultiplied' or None."
+    import tifffile
+    with tifffile.TiffFile(path) as tif:
+        page = tif.pages[0]
+        alpha = {1: 'premultiplied', 2: 'alpha'}.get(int(page.extrasamples[0])) if page.extrasamples else None
+        try: a = page.asarray()
+        except ValueError as e:
+            if 'imagecodecs' not in str(e) or page.planarconfig != 1: raise
+            data, tag = bytearray(Path(path).read_bytes()), page.tags.get(274)
+            if tag: struct.pack_into(f'{tif.byteorder}H', data, tag.valueoffset, 1)
+            a = _cv2_decode(data)
+        return (a.transpose(1, 2, 0) if page.planarconfig == 2 else a), alpha
+
+# %% ../nbs/00_imaging.ipynb #fe2c8c65
+def _is_deep(im, path):
+    "Whether a grey or colour photo has more than 8 bits; ink (CMYK) and Lab count as 8."
+    if im.mode.startswith('I'): return True
+    if im.format == 'PNG':
+        with open(path, 'rb') as f: return f.read(25)[24] == 16 # the header's bit depth
+    return im.format == 'TIFF' and im.mode[:3] == 'RGB' and im.tag_v2.get(258, (8,))[0] == 16
+
+def _agree(px, im):
+    "Raise when the upper bytes of uint16 `px` (H, W, 3) are not what Pillow decoded."
+    seen = np.asarray(im.convert('RGB'))
+    if px.shape != seen.shape or not np.array_equal((px >> 8).astype(np.uint8), seen): raise _NotRead('two decoders disagree about its 16 bits')
+
+def _deep_pixels(im, path):
+    "uint16 (H, W, 1 or 3) and alpha, uint16 (H, W) or None, as the file has them, but TIFFs turned."
+    if im.mode.startswith('I'):
+        grey, hole = _grey16(im)[..., None], im.info.get('transparency')
+        return grey, None if hole is None else np.where(grey[..., 0] == hole, 0, 65535).astype(np.uint16)
+    a, kind = (_cv2_decode(Path(path).read_bytes()), 'alpha') if im.format == 'PNG' else _tiff16(path)
+    if im.format == 'TIFF': a = _upright(a, im.info['orientation']) # as Pillow has done
+    px, alpha = a[..., :3], a[..., 3] if kind and a.shape[2] > 3 else None
+    if kind == 'premultiplied': return np.minimum(px*(65535/np.maximum(alpha, 1)[..., None]), 65535).astype(np.uint16), alpha
+    if im.format == 'PNG' or im.tag_v2.get(284) != 2: _agree(px, im)
+    return px, alpha # (of TIFFs stored in planes Pillow reads something else)
+
+# %% ../nbs/00_imaging.ipynb #29b2c132
+def _tone_curve(tag):
+    "Curve of an ICC profile (bytes of its tag) -> float32 (65536,): the light, 0 to 1, that each 16-bit number stands for."
+    x, (kind, n) = np.linspace(0, 1, 65536), struct.unpack_from('>4s4xI', tag)
+    if kind == b'curv':
+        v = np.frombuffer(tag, '>u2', n, 12)
+        y = x if n == 0 else x**(v[0]/256) if n == 1 else np.interp(x, np.linspace(0, 1, n), v/65535)
+    elif kind == b'para':
+        kind = n >> 16
+        g, a, b, c, d, e, f = (*np.frombuffer(tag, '>i4', (1, 3, 4, 5, 7)[kind], 12)/65536, *[0]*7)[:7]
+        if kind == 0: a = 1
+        if kind in (1, 2): c, d, e, f = 0, -b/a, c, c
+        y = np.where(x >= d, np.maximum(a*x + b, 0)**g + e, c*x + f)
+    else: raise ValueError(f'a curve of kind {kind}')
+    if np.any(np.diff(y) < 0) or y[-1] <= y[0]: raise ValueError('a curve that falls')
+    return np.clip(y, 0, 1).astype(np.float32)
+
+def _icc_light(icc):
+    "ICC profile (bytes) -> its matrix to XYZ, (3, 3) or (1, 1) for grey, and its curves. Raises `ValueError` when it uses tables."
+    tags = {name: icc[at:at + size] for name, at, size in struct.iter_unpack('>4sII', icc[132:132 + 12*struct.unpack_from('>I', icc, 128)[0]])}
+    if b'A2B0' in tags: raise ValueError('a profile of tables')
+    if icc[16:20] == b'GRAY': return np.eye(1), [_tone_curve(tags[b'kTRC'])]
+    matrix = np.array([struct.unpack_from('>3i', tags[c + b'XYZ'], 8) for c in (b'r', b'g', b'b')]).T/65536
+    return matrix, [_tone_curve(tags[c + b'TRC']) for c in (b'r', b'g', b'b')]
+
+# %% ../nbs/00_imaging.ipynb #55e5d84d
+@functools.cache
+def _srgb_light(channels):
+    "`_icc_light` of sRGB: 3 channels, or 1 for grey."
+    matrix, curves = _icc_light(ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes())
+    return (matrix, curves) if channels == 3 else (np.eye(1), curves[:1])
+
+def _numbers(curve):
+    "The way back through a curve: uint16 (65536,), the number for light `(i/65535)**2`; squares are close together where eyes are keen."
+    return np.rint(np.interp(np.linspace(0, 1, 65536)**2, curve, np.arange(65536))).astype(np.uint16)
+
+def _recode(px, source, target):
+    "uint16 (H, W, C) from one profile to another, both as `_icc_light` gives them. Colours that the target lacks are clipped."
+    (m, curves), (m2, curves2) = source, target
+    step, back, out = np.linalg.solve(m2, m).T.astype(np.float32), [_numbers(c) for c in curves2], np.empty_like(px)
+    for y in range(0, len(px), rows := max(1, 2**20//px.shape[1])): # a strip at a time, for the sake of memory
+        light = np.stack([c[px[y:y + rows, :, i]] for i, c in enumerate(curves)], -1) @ step
+        root = np.rint(np.sqrt(np.clip(light, 0, 1))*65535).astype(np.uint16)
+        out[y:y + rows] = np.stack([b[root[..., i]] for i, b in enumerate(back)], -1)
+    return out
+
+# %% ../nbs/00_imaging.ipynb #bb85067b
+@dataclass
+class Photo:
+    "A photo as `open_photo` read it: its pixels, and what else of the file `save_photo` puts into the result."
+    pixels:np.ndarray # uint8 or uint16 (H, W, 3), RGB in sRGB, upright, see-through parts over white
+    grey:bool=False # Has the file one channel?
+    bits:int=8 # 8 or 16, of each channel
+    profile:bytes=None # The photo's own RGB or grey ICC profile, to go back to; None: no profile (taken for sRGB), or none to go back to
+    exif:bytes=None # What the EXIF data say about the photo; the orientation is 1
+    dpi:tuple=None # Resolution: (across, down) in pixels per inch
+    format:str=None # As Pillow calls it: 'JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP', 'GIF', 'MPO' (a JPEG with more pictures behind it)
+    pages:int=1 # Pictures in the file; the first is read
+    path:Path=None # Where it was read
+    xmp:bytes=None # The XMP packet: captions, keywords, ratings
+
+# %% ../nbs/00_imaging.ipynb #acb4183f
+_KEEP = (269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 33432, 40091, 40092, 40093, 40094, 40095)
+# document and page name, description, camera, resolution, software, date, artist, computer, rating, rights, Windows' title and comments
+_DROP = (37500, 40962, 40963, 40965) # maker's private note, width, height, pointer to more tags
+
+def _short(v): return not isinstance(v, (str, bytes, tuple)) or len(v) < 4096 # a JPEG has room for 64 KB of EXIF in all
+
+def _kept_exif(im):
+    "EXIF block of what is worth keeping in a Pillow image, orientation 1; None when there is none, or it is damaged."
+    try:
+        old, new = im.getexif(), Image.Exif()
+        for t in _KEEP:
+            if t in old and _short(old[t]): new[t] = old[t]
+        for t in (0x8769, 0x8825): # the camera's settings and the place (GPS)
+            ifd = {k: v for k, v in old.get_ifd(t).items() if k not in _DROP and _short(v)}
+            if ifd: new[t] = ifd
+        if not len(new): return None
+        new[0x0112] = 1
+        return new.tobytes()
+    except Exception: return None
+
+def photo_exif(
+    path, # A readable photo file
+)->bytes: # EXIF block for `write_photo(exif=...)`, or None when the photo has none
+    "What the EXIF data of a photo tell about the photo: when, where, with what. Damaged EXIF data count as none."
+    try: return _kept_exif(_open_photo(path))
+    except Exception: return None
+
+# %% ../nbs/00_imaging.ipynb #e948ecf3
+def _pages(path):
+    "How many pictures the file holds; 1 when it is too damaged to count."
+    try:
+        with Image.open(path, formats=_FORMATS) as im: return getattr(im, 'n_frames', 1)
+    except Exception: return 1
+
+def _dpi(im, orientation):
+    "(across, down) in pixels per inch after turning, or None where the file says nothing that makes sense."
+    try: x, y = map(float, im.info['dpi'])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError): return None
+    if not (1 <= x <= 65000 and 1 <= y <= 65000): return None
+    return (y, x) if orientation in (5, 6, 7, 8) else (x, y)
+
+def _xmp(im):
+    "The XMP packet of a loaded Pillow image, or None; if it tells an orientation, that is 1 now."
+    xmp = im.info.get('xmp')
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    return re.sub(rb'(tiff:Orientation(?:=["\']|>))\d', rb'\g<1>1', xmp) if isinstance(xmp, bytes) and xmp else None
+
+def _way_back(icc, mode):
+    "`icc` when it is a profile for `mode` ('L' or 'RGB') into which sRGB can be converted, else None."
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        if profile.profile.xcolor_space.strip() != dict(L='GRAY', RGB='RGB')[mode]: return None
+        ImageCms.buildTransform(ImageCms.createProfile('sRGB'), profile, 'RGB', mode)
+        return icc
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError): return None
+
+# %% ../nbs/00_imaging.ipynb #fd66f716
+def _deep_light(icc, channels, path):
+    "`_icc_light` of the profile of a 16-bit photo; None when there is nothing to convert. Raises `_TableProfile`."
+    try: profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    except (ImageCms.PyCMSError, OSError) as e: return warnings.warn(f'{path}: colour profile ignored ({e}); taken for sRGB')
+    if _is_srgb(profile) or (channels == 3 and icc[16:20] == b'GRAY'): return None
+    try: return _icc_light(icc)
+    except (KeyError, IndexError, ValueError, struct.error, np.linalg.LinAlgError) as e: raise _TableProfile from e
+
+def _over_white(px, alpha):
+    "uint16 (H, W, 3) over white, as much of it as `alpha`, uint16 (H, W), lets through."
+    a = alpha[..., None].astype(np.uint32)
+    return ((px*a + 65535*(65535 - a) + 32767)//65535).astype(np.uint16)
+
+def _deep_to_srgb(im, path):
+    "uint16 (H, W, 3) in sRGB over white: the loaded photo `im`, not yet turned."
+    px, alpha = _deep_pixels(im, path)
+    icc = im.info.get('icc_profile')
+    light = icc and _deep_light(icc, px.shape[2], path)
+    if light and len(light[1]) > px.shape[2]: px = np.repeat(px, 3, 2) # a grey photo with an RGB profile: some scanners do that
+    if light: px = _recode(px, light, _srgb_light(px.shape[2]))
+    px = np.repeat(px, 3, 2) if px.shape[2] == 1 else px
+    return px if alpha is None else _over_white(px, alpha)
+
+# %% ../nbs/00_imaging.ipynb #9d61a922
+def _srgb_pixels(im, path):
+    "Pixels of a photo that `_open_photo` loaded: uint8 or uint16 (H, W, 3), sRGB; TIFFs upright, others still as stored."
+    if not _is_deep(im, path): return np.array(_to_srgb(im, path))
+    try: return _deep_to_srgb(im, path)
+    except _TableProfile:
+        warnings.warn(f'{path}: read with 8 bits instead of 16: its colour profile is a table, which is applied to 8 bits only')
+        return np.array(_to_srgb(im, path))
+
+def open_photo(
     path, # A photo file: JPEG, PNG, TIFF, WebP, BMP or GIF (first picture of several)
-)->np.ndarray: # uint8 (H, W, 3), RGB in sRGB
-    """Read a photo as a person sees it: upright (EXIF), colours in sRGB (ICC), see-through parts over white, 16 bits scaled to 8.
+)->Photo: # Pixels in sRGB, upright, and what has to go back into a file
+    """Read a photo with all that belongs to it: 16 bits stay 16 bits (PNG, TIFF; CMYK and Lab give 8), whatever the content is, not the name.
     Raises `PhotoError` when the file is missing, empty, cut short, too large or no photo."""
     path = Path(path)
     _check_file(path)
-    try: return from_pil(_open_photo(path), path)
-    except Image.UnidentifiedImageError: raise _not_a_photo(path) from None
-    except Image.DecompressionBombError:
-        raise PhotoError(path, f'the photo is too large: the limit is {MAX_PIXELS:,} pixels', 'Scale it down first.') from None
-    except PermissionError: raise PhotoError(path, 'you have no permission to read it', 'Change its permissions.') from None
-    except Exception as e: # whatever the decoders throw at a damaged file
-        raise PhotoError(path, f'the photo is damaged or cut short ({e})', f'{_COPY_AGAIN} Or: {_SAVE_AS}') from e
+    with _reading(path):
+        im = _open_photo(path)
+        orientation = im.info['orientation']
+        px = _upright(_srgb_pixels(im, path), 1 if im.format == 'TIFF' else orientation)
+        grey = im.mode in ('1', 'L', 'LA', 'La') or im.mode.startswith('I')
+        profile = _way_back(im.info.get('icc_profile'), 'L' if grey else 'RGB') if im.mode not in ('CMYK', 'LAB') else None
+        return Photo(px, grey, 8*px.itemsize, profile, im.info['kept'], _dpi(im, orientation), im.format, _pages(path), path, _xmp(im))
+
+# %% ../nbs/00_imaging.ipynb #11f2998c
+def read_photo(
+    path, # A photo file: JPEG, PNG, TIFF, WebP, BMP or GIF (first picture of several)
+)->np.ndarray: # uint8 (H, W, 3), RGB in sRGB
+    """Only the pixels of `open_photo`, with 8 bits: upright (EXIF), colours in sRGB (ICC), see-through parts over white.
+    Raises `PhotoError` when the file is missing, empty, cut short, too large or no photo."""
+    return to_uint8(open_photo(path).pixels)
 
 # %% ../nbs/00_imaging.ipynb #9a81f314
 @contextlib.contextmanager
@@ -208,61 +448,147 @@ def to_uint8(
     img = np.asarray(img)
     return img if img.dtype == np.uint8 else np.rint(np.clip(to_float(img), 0, 1)*255).astype(np.uint8)
 
-# %% ../nbs/00_imaging.ipynb #3eea302c
-_SAVE = {'.png': dict(format='PNG'), '.bmp': dict(format='BMP'), '.webp': dict(format='WEBP'),
-    **{s: dict(format='JPEG', subsampling=0) for s in ('.jpg', '.jpeg')},
-    **{s: dict(format='TIFF', compression='tiff_deflate') for s in ('.tif', '.tiff')}}
+# %% ../nbs/00_imaging.ipynb #adeda4fd
+_FORMAT = {'.png': 'PNG', '.bmp': 'BMP', '.webp': 'WEBP', '.jpg': 'JPEG', '.jpeg': 'JPEG', '.tif': 'TIFF', '.tiff': 'TIFF'}
 _LONGEST = dict(JPEG=65500, WEBP=16383) # pixels a side; the other formats hold whatever we read
+_WAY_OUT = 'Check the folder, its permissions and the free space.'
 
 def _writable(path, img):
-    "`img` as uint8 (H, W, 3) or (H, W), and how to save it; raises `PhotoError` when it is no photo or its format cannot hold it."
-    opts, img = _SAVE.get(path.suffix.lower()), to_uint8(img)
-    if opts is None: raise PhotoError(path, f'no photo format has the suffix {path.suffix!r}', f'Use one of {" ".join(_SAVE)}.')
+    "`img` as (H, W, 3) or (H, W), and the name of the format; raises `PhotoError` when it is no photo or its format cannot hold it."
+    kind, img = _FORMAT.get(path.suffix.lower()), np.asarray(img)
+    if kind is None: raise PhotoError(path, f'no photo format has the suffix {path.suffix!r}', f'Use one of {" ".join(_FORMAT)}.')
     if img.ndim not in (2, 3) or 0 in img.shape or img.shape[2:] not in ((), (1,), (3,)):
         raise PhotoError(path, f'an array of shape {img.shape} is no photo', 'Give (H, W, 3) or grey (H, W), at least one pixel.')
-    longest = _LONGEST.get(opts['format'], max(img.shape))
+    longest = _LONGEST.get(kind, max(img.shape))
     if max(img.shape) > longest:
-        raise PhotoError(path, f'{opts["format"]} holds at most {longest:,} pixels a side, not {max(img.shape):,}', 'Write PNG or TIFF.')
-    return img[..., 0] if img.shape[2:] == (1,) else img, opts
+        raise PhotoError(path, f'{kind} holds at most {longest:,} pixels a side, not {max(img.shape):,}', 'Write PNG or TIFF.')
+    return img[..., 0] if img.shape[2:] == (1,) else img, kind
 
-# %% ../nbs/00_imaging.ipynb #460a36c4
+# %% ../nbs/00_imaging.ipynb #c891a6d5
+def _to_depth(img, kind, like):
+    "Pixels of any type as uint16 where the format can hold that and the photo has it to give, else as uint8."
+    img = np.asarray(img)
+    if kind in ('PNG', 'TIFF'):
+        if img.dtype == np.uint16: return img
+        if like.bits == 16 and img.dtype.kind == 'f': return np.rint(np.clip(img, 0, 1)*np.float32(65535)).astype(np.uint16)
+    return to_uint8(img)
+
+def _is_neutral(px):
+    "Whether no pixel of (H, W, 3) has a colour: its channels differ by one level of 255 at most."
+    r, g, b = px[..., 0], px[..., 1], px[..., 2]
+    spread = np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b)
+    return spread.max() <= (1 if px.dtype == np.uint8 else 257)
+
+def _into_profile(px, profile):
+    "sRGB (H, W, 3) in the numbers of an RGB or grey ICC profile: (H, W, 3) or (H, W), same type; 8 bits for a profile of tables."
+    icc = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    grey = profile[16:20] == b'GRAY'
+    if _is_srgb(icc): return px
+    if px.dtype == np.uint16:
+        with contextlib.suppress(KeyError, IndexError, ValueError, struct.error):
+            out = _recode(px[..., 1:2] if grey else px, _srgb_light(1 if grey else 3), _icc_light(profile))
+            return out[..., 0] if grey else out
+    im, srgb = Image.fromarray(to_uint8(px)), ImageCms.createProfile('sRGB')
+    return np.array(ImageCms.profileToProfile(im, srgb, icc, outputMode='L' if grey else 'RGB'))
+
+def _as_stored(img, kind, like):
+    "What goes into a file of the format `kind`: pixels (H, W) or (H, W, 3), and the profile or None."
+    px, profile = _to_depth(img, kind, like), like.profile if kind != 'BMP' else None
+    grey = px.ndim == 2 or (like.grey and kind != 'WEBP' and bool(_is_neutral(px)))
+    if profile and grey != (profile[16:20] == b'GRAY'): profile = None # coloured meanwhile, or a format without grey: sRGB
+    if profile: px = _into_profile(px if px.ndim == 3 else np.repeat(px[..., None], 3, 2), profile)
+    return px[..., 1] if grey and px.ndim == 3 else px, profile
+
+# %% ../nbs/00_imaging.ipynb #4b580318
+def _exif_of(exif, note):
+    "EXIF block (bytes or None) as Pillow's `Exif`, upright, with `note` in its Software tag."
+    old, new = Image.Exif(), Image.Exif()
+    if exif:
+        try: old.load(exif)
+        except Exception as e: raise ValueError(f'damaged EXIF block: {e}') from e
+        for tag in old: new[tag] = old.get_ifd(tag) if tag in (0x8769, 0x8825) else old[tag]
+        new[0x0112] = 1
+    if note:
+        before = str(new.get(305) or '').rstrip('\0 ')
+        new[305] = (before if note in before else f'{before}; {note}' if before else note)[-2000:]
+    return new
+
+def _exif_bytes(exif, room):
+    "`exif` as bytes, shortened to `room` bytes if it must be: without the camera's settings, then without the place, or None."
+    for tag in (None, 0x8769, 0x8825):
+        if tag: exif.pop(tag, None)
+        if len(data := exif.tobytes()) <= room: return data
+    return None
+
+# %% ../nbs/00_imaging.ipynb #ce561464
+def _tiff_bytes(px, exif, profile, dpi, xmp):
+    "A TIFF file: pixels (H, W) or (H, W, 3), uint8 or uint16."
+    (h, w), order = px.shape[:2], px.dtype.newbyteorder('<')
+    channels, rows = px.size//(h*w), max(1, 2**20//(px.nbytes//h))
+    def squeeze(strip): return zlib.compress(np.concatenate([strip[:, :1], np.diff(strip, axis=1)], 1).astype(order).tobytes())
+    strips = [squeeze(px[y:y + rows]) for y in range(0, h, rows)]
+    sizes = [len(s) for s in strips]
+    tags = {256: w, 257: h, 258: (8*px.itemsize,)*channels, 259: 8, 262: 1 if channels == 1 else 2, 277: channels, 278: rows, 279: tuple(sizes),
+            317: 2, 273: (0, *np.cumsum(sizes[:-1]).tolist()), 34675: profile, 700: xmp} | (dict(zip((282, 283, 296), (*dpi, 2))) if dpi else {})
+    for tag, value in tags.items():
+        if value is not None: exif[tag] = value
+    return b''.join([exif.tobytes()[6:], *strips]) # Pillow adds the length of the table to tag 273, where the strips begin
+
+def _png16_bytes(px, **options):
+    "A PNG file of uint16 (H, W, 3); `options` as for Pillow's PNG."
+    import cv2
+    image = cv2.imencode('.png', px[..., ::-1])[1].tobytes()
+    Image.new('RGB', (1, 1)).save(tiny := io.BytesIO(), 'PNG', **options)
+    chunks = tiny.getvalue()[33:] # behind signature and header
+    return b''.join([image[:33], chunks[:chunks.rindex(b'IDAT') - 4], image[33:]])
+
+# %% ../nbs/00_imaging.ipynb #744d67fb
+def _encode(px, kind, profile, exif, dpi, xmp, quality):
+    "The bytes of a photo file."
+    if kind == 'TIFF': return _tiff_bytes(px, exif, profile, dpi, xmp)
+    if dpi and kind == 'WEBP': exif.update({282: dpi[0], 283: dpi[1], 296: 2}) # a WebP knows no other place
+    room = 65000 if kind == 'JPEG' else 2**30
+    options = dict(icc_profile=profile, dpi=dpi, exif=_exif_bytes(exif, room) if len(exif) else None)
+    if xmp and kind == 'PNG':
+        options['pnginfo'] = PngImagePlugin.PngInfo()
+        options['pnginfo'].add_itxt('XML:com.adobe.xmp', xmp.decode('utf-8', 'replace'))
+    elif xmp and len(xmp) < room: options['xmp'] = xmp
+    if kind in ('JPEG', 'WEBP'): options['quality'] = quality
+    if kind == 'JPEG': options['subsampling'] = 0
+    options = {k: v for k, v in options.items() if v is not None}
+    if kind == 'PNG' and px.dtype == np.uint16 and px.ndim == 3: return _png16_bytes(px, **options)
+    Image.fromarray(px).save(memory := io.BytesIO(), kind, **(options if kind != 'BMP' else dict(dpi=dpi) if dpi else {}))
+    return memory.getvalue()
+
+# %% ../nbs/00_imaging.ipynb #af1bd716
+def save_photo(
+    path, # Where to; the suffix chooses the format. Missing folders are made
+    pixels, # (H, W, 3) or grey (H, W), in sRGB: uint8, uint16, or float in [0, 1]
+    like:Photo=None, # The photo it was made of: its profile, single channel, EXIF data and resolution go into the result
+    note:str='', # What was done, for the EXIF data (ASCII)
+    quality:int=95, # Of JPEG and WebP, 1 to 100
+)->Path: # The file written
+    """Write a photo, whole or not at all. PNG and TIFF hold uint16 pixels, and float ones of a `like` with 16 bits, with 16 bits; everything
+    else has 8. JPEG keeps full colour resolution (4:4:4). BMP holds pixels only. Raises `PhotoError` for an unknown suffix, an array that
+    is no photo, one too long for the format, and when the disk refuses."""
+    path = Path(path)
+    like, (img, kind) = like or Photo(None), _writable(path, pixels)
+    try:
+        px, profile = _as_stored(img, kind, like)
+        data = _encode(px, kind, profile, _exif_of(like.exif, note), like.dpi, like.xmp, quality)
+        with write_beside(path) as tmp: tmp.write_bytes(data)
+    except (OSError, ValueError, RuntimeError, ImageCms.PyCMSError) as e:
+        raise PhotoError(path, f'could not be written ({e})', _WAY_OUT) from e
+    return path
+
 def write_photo(
     path, # Where to; the suffix chooses the format. Missing folders are made
     img, # (H, W, 3) or grey (H, W): float in [0, 1] or uint8, sRGB
     quality:int=95, # Of JPEG and WebP, 1 to 100
     exif:bytes=None, # EXIF block to store, as `photo_exif` returns it
 )->Path: # The file written
-    """Write a photo, whole or not at all. JPEG keeps full colour resolution (4:4:4). Raises `PhotoError` for an unknown suffix,
-    an array that is no photo, one too long for the format, and when the disk refuses."""
-    path = Path(path)
-    img, opts = _writable(path, img)
-    if opts['format'] in ('JPEG', 'WEBP'): opts = dict(opts, quality=quality)
-    if exif and opts['format'] != 'BMP': opts = {k: v for k, v in opts.items() if k != 'compression'} | dict(exif=exif)
-    try:
-        with write_beside(path) as tmp: Image.fromarray(img).save(tmp, **opts)
-    except (OSError, ValueError, RuntimeError) as e:
-        raise PhotoError(path, f'could not be written ({e})', 'Check the folder, its permissions and the free space.') from e
-    return path
-
-# %% ../nbs/00_imaging.ipynb #acfa4c38
-_KEEP = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432) # description, camera, resolution, software, date, artist
-_DROP = (37500, 40962, 40963, 40965) # maker's private note, width, height, pointer to more tags
-
-def _short(v): return not isinstance(v, (str, bytes)) or len(v) < 4096 # a JPEG has room for 64 KB of EXIF in all
-
-def photo_exif(
-    path, # A readable photo file
-)->bytes: # EXIF block for `write_photo(exif=...)`, or None when the photo has none
-    "What the EXIF data of a photo tell about the photo: when, where, with what. Damaged EXIF data count as none."
-    try:
-        old, new = _open_photo(path).getexif(), Image.Exif()
-        for t in _KEEP:
-            if t in old and _short(old[t]): new[t] = old[t]
-        for t in (0x8769, 0x8825): # the camera's settings and the place (GPS)
-            ifd = {k: v for k, v in old.get_ifd(t).items() if k not in _DROP and _short(v)}
-            if ifd: new[t] = ifd
-        return new.tobytes() if len(new) else None
-    except Exception: return None
+    "`save_photo` with 8 bits and without a photo to take after. Raises `PhotoError` as it does."
+    return save_photo(path, to_uint8(img), Photo(None, exif=exif), quality=quality)
 
 # %% ../nbs/00_imaging.ipynb #d6d6255c
 SAMPLES = dict(astronaut=('skimage', 'data/astronaut.png'), chelsea=('skimage', 'data/chelsea.png'),
