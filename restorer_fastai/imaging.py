@@ -75,9 +75,10 @@ def result_path(
     place = src.relative_to(root) if os.path.isdir(root) else Path(src.name)
     return Path(out)/place.with_suffix(suffix or (src.suffix if src.suffix.lower() in PHOTO_SUFFIXES else '.png'))
 
-# %% ../nbs/00_imaging.ipynb #a2d3b0a3
+# %% ../nbs/00_imaging.ipynb #ae970b40
 _SAVE_AS = 'Open it in a photo program and save it as JPEG, PNG or 8/16-bit TIFF.'
 _COPY_AGAIN = 'Copy or download it again from where it came.'
+_SIGNATURES = (b'\x89PNG\r\n', b'\xff\xd8\xff', b'GIF8', b'RIFF') # how photo files begin, besides TIFF and BMP
 
 def _check_file(path):
     "Raise `PhotoError` for what can be told without decoding."
@@ -91,7 +92,8 @@ def _not_a_photo(path):
     if head[4:8] == b'ftyp': return PhotoError(path, 'HEIC and AVIF photos are not read', _SAVE_AS)
     if path.suffix.lower() in ('.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2'):
         return PhotoError(path, 'camera raw files are not read', _SAVE_AS)
-    if head[:2] in (b'II', b'MM'):
+    if head.startswith(_SIGNATURES): return PhotoError(path, 'the photo is damaged or cut short at its very beginning', _COPY_AGAIN)
+    if head[:4] in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
         return PhotoError(path, 'this kind of TIFF is not read (floating point, 32 bits, or an unusual layout)', _SAVE_AS)
     what = 'it holds text' if all(b >= 32 or b in b'\t\r\n' for b in head) else 'its content is of no known photo format'
     return PhotoError(path, f'this is not a photo: {what}, whatever its name says', 'Remove it, or get the photo again.')
@@ -167,29 +169,35 @@ def from_pil(
     im.load() # before asking how to turn it: Pillow turns TIFFs itself and then drops the tag
     return _upright(np.array(_to_srgb(im, name)), _orientation(im))
 
-# %% ../nbs/00_imaging.ipynb #8ab4872a
+# %% ../nbs/00_imaging.ipynb #f654301d
 MAX_PIXELS = 178_956_970 # the size above which Pillow, too, refuses to open a photo
+
+def _check_sums(f):
+    "A PNG carries check sums, which Pillow looks at only when asked to: without this, a damaged one can be read as wrong colours."
+    if f.read(4) == b'\x89PNG': Image.open(f, formats=('PNG',)).verify()
+    f.seek(0)
 
 def _open_photo(path):
     "Open, check the size, decode: a loaded Pillow image. Lets Pillow's exceptions through."
     Image.init()
-    with warnings.catch_warnings():
+    with open(path, 'rb') as f, warnings.catch_warnings(): # a file, not its name: of a name Pillow misreads some turned TIFFs (memory maps)
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-        im = Image.open(path, formats=_FORMATS)
-    with im:
-        if im.width*im.height > MAX_PIXELS: raise Image.DecompressionBombError(f'{im.width:,} x {im.height:,} pixels')
+        _check_sums(f)
+        im = Image.open(f, formats=_FORMATS)
+        if im.width*im.height > MAX_PIXELS: raise Image.DecompressionBombError(f'{im.width*im.height} pixels')
         im.info.update(orientation=_orientation(im), kept=_kept_exif(im)) # now: Pillow turns TIFFs when it loads them, then drops the tag
         im.load()
         return im
 
-# %% ../nbs/00_imaging.ipynb #3f5692b7
+# %% ../nbs/00_imaging.ipynb #91bc4a0a
 @contextlib.contextmanager
 def _reading(path):
     "Whatever the decoders throw at a bad file becomes a `PhotoError`."
     try: yield
     except Image.UnidentifiedImageError: raise _not_a_photo(path) from None
     except Image.DecompressionBombError as e:
-        raise PhotoError(path, f'the photo is too large ({e}): the limit is {MAX_PIXELS:,} pixels', 'Scale it down first.') from None
+        pixels = int(re.search(r'(\d+) pixels', str(e))[1])
+        raise PhotoError(path, f'the photo is too large: it has {pixels:,} pixels, the limit is {MAX_PIXELS:,}', 'Scale it down first.') from None
     except PermissionError: raise PhotoError(path, 'you have no permission to read it', 'Change its permissions.') from None
     except MemoryError: raise PhotoError(path, 'there is not enough memory to read it', 'Scale it down, or close programs.') from None
     except _NotRead as e: raise PhotoError(path, str(e), _SAVE_AS) from None
@@ -520,11 +528,11 @@ def _exif_bytes(exif, room):
         if len(data := exif.tobytes()) <= room: return data
     return None
 
-# %% ../nbs/00_imaging.ipynb #ce561464
+# %% ../nbs/00_imaging.ipynb #01b7b6f4
 def _tiff_bytes(px, exif, profile, dpi, xmp):
     "A TIFF file: pixels (H, W) or (H, W, 3), uint8 or uint16."
     (h, w), order = px.shape[:2], px.dtype.newbyteorder('<')
-    channels, rows = px.size//(h*w), max(1, 2**20//(px.nbytes//h))
+    channels, rows, exif.endian = px.size//(h*w), max(1, 2**20//(px.nbytes//h)), '<'
     def squeeze(strip): return zlib.compress(np.concatenate([strip[:, :1], np.diff(strip, axis=1)], 1).astype(order).tobytes())
     strips = [squeeze(px[y:y + rows]) for y in range(0, h, rows)]
     sizes = [len(s) for s in strips]
