@@ -6,7 +6,7 @@ __all__ = ['Restorer']
 def __getattr__(name):
     "`Restorer` on first use: importing the package loads neither torch nor fastai."
     if name == 'Restorer':
-        from .restore import Restorer
+        from .album import Restorer # with `restore_folder`
         return Restorer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

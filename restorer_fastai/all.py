@@ -21,4 +21,6 @@ from .checkpoint import *
 from .report import *
 from .train import *
 from .restore import *
+from .album import *
 from .benchmark import *
+from .app import *

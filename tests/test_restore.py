@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from restorer_fastai.imaging import PhotoError, read_photo, sample_photo, write_photo
 from restorer_fastai.layers import NetConfig, build_network
-from restorer_fastai.restore import Restorer, _tiles
+from restorer_fastai import Restorer
+from restorer_fastai.restore import _tiles
 from restorer_fastai.weights import CONTRACT, WeightsError, _content_hash, load_weights, save_weights
 
 torch.set_num_threads(1)

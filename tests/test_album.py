@@ -1,0 +1,228 @@
+"Whole folders as they come: processes that are killed or started twice, a thousand photos, 24 megapixels, links in circles, odd names."
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from restorer_fastai import Restorer
+from restorer_fastai.album import FILLED, mark_invented, plan_album, read_mask
+from restorer_fastai.imaging import PhotoError, open_photo, read_photo, sample_photo, save_photo, write_photo
+
+torch.set_num_threads(1)
+
+SCRIPT = '''
+import json, os, resource, signal, sys, time
+import torch
+from torch import nn
+from restorer_fastai import Restorer
+torch.set_num_threads(1)
+
+class Toy(nn.Module):
+    "A photo-to-photo network that takes its time."
+    pause = 0
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+    def look(self, thumbnail, mode=None): return None
+    def forward(self, x, context):
+        time.sleep(self.pause)
+        return self.conv(x)
+
+def rss(): # MiB now
+    with open('/proc/self/statm') as f: return int(f.read().split()[1])*resource.getpagesize()/2**20
+'''
+
+def start(code, *args):
+    "Run `code` after `SCRIPT` in a process of its own."
+    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    heed_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL) # a background job is started deaf to it
+    return subprocess.Popen([sys.executable, '-c', SCRIPT + code, *map(str, args)], env=env, preexec_fn=heed_ctrl_c,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+def finish(process, code=0):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, err
+    return out
+
+BATCH = '''
+Toy.pause = float(sys.argv[3])
+s = Restorer(Toy(), device='cpu').restore_folder(sys.argv[1], sys.argv[2], progress=False, on_photo=lambda *a: print(*a, flush=True))
+print(json.dumps([len(s.restored), len(s.skipped), len(s.busy), len(s.failed)]))
+'''
+
+class Toy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+    def look(self, thumbnail, mode=None): return None
+    def forward(self, x, context): return self.conv(x)
+
+@pytest.fixture
+def toy(): return Restorer(Toy(), device='cpu')
+
+@pytest.fixture
+def few(tmp_path):
+    "Ten photos in two folders."
+    for i in range(10): write_photo(tmp_path/'in'/f'{i % 2}'/f'{i}.{"jpg" if i % 3 else "png"}', sample_photo('coffee')[i:i + 40, :70])
+    return tmp_path/'in'
+
+def files(folder): return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob('*') if p.is_file()}
+
+
+# --- killed, stopped, twice at once
+
+def test_killed_while_it_writes(few, tmp_path, toy):
+    "kill -9 just before the seventh result gets its name: what is there is whole, the next run does the rest, nothing is left over."
+    code = '''
+replace, names = os.replace, []
+def replace_or_die(a, b):
+    names.append(b)
+    if len(names) == 7: os.kill(os.getpid(), signal.SIGKILL)
+    replace(a, b)
+os.replace = replace_or_die
+''' + BATCH
+    finish(start(code, few, tmp_path/'out', 0), -signal.SIGKILL)
+    there = [n for n in files(tmp_path/'out') if not Path(n).name.startswith('.')]
+    assert len(there) == 6 and len(files(tmp_path/'out')) > 6 # the torn temporary file and the lock lie beside them
+    want = {n: toy.restore(few/n) for n in files(few)}
+    for n in there: assert read_photo(tmp_path/'out'/n).shape == want[n].shape
+    s = toy.restore_folder(few, tmp_path/'out', progress=False)
+    assert (len(s.restored), len(s.skipped), len(s.failed)) == (4, 6, 0)
+    assert sorted(files(tmp_path/'out')) == sorted(want)
+    for n in want:
+        if n.endswith('png'): assert (read_photo(tmp_path/'out'/n) == want[n]).all()
+
+def test_stopped_with_ctrl_c(few, tmp_path, toy):
+    process = start(BATCH, few, tmp_path/'out', .1)
+    for _ in range(3): process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    there = files(tmp_path/'out')
+    assert 3 <= len(there) < 10 and not any(Path(n).name.startswith('.') for n in there)
+    for n in there: read_photo(tmp_path/'out'/n)
+    assert len(toy.restore_folder(few, tmp_path/'out', progress=False).skipped) == len(there)
+
+def test_two_processes_share_a_folder(few, tmp_path, toy):
+    runs = [json.loads(finish(p).splitlines()[-1]) for p in [start(BATCH, few, tmp_path/'out', .03) for _ in range(2)]]
+    assert sum(r[0] for r in runs) == 10 and all(sum(r) == 10 and r[3] == 0 for r in runs), runs
+    toy.restore_folder(few, tmp_path/'alone', progress=False)
+    assert files(tmp_path/'out') == files(tmp_path/'alone')
+
+
+# --- many and large
+
+def test_a_thousand_photos_in_flat_memory(tmp_path):
+    write_photo(tmp_path/'in'/'0.png', sample_photo('coffee')[:32, :48])
+    for i in range(1, 1000): os.link(tmp_path/'in'/'0.png', tmp_path/'in'/f'{i}.png')
+    code = '''
+seen = []
+def note(*a): seen.append(rss())
+s = Restorer(Toy(), device='cpu').restore_folder(sys.argv[1], sys.argv[2], progress=False, on_photo=note)
+print(json.dumps([len(s.restored), seen[199], seen[-1]]))
+'''
+    done, early, late = json.loads(finish(start(code, tmp_path/'in', tmp_path/'out')))
+    assert done == 1000 and late - early < 16, (early, late)
+
+def test_memory_for_24_megapixels(tmp_path):
+    "At most 1.5 GiB + 24 bytes a pixel; and beyond what a small photo takes, at most 24 bytes a pixel."
+    small = sample_photo('china')[:400, :600]
+    write_photo(tmp_path/'large.png', np.tile(small, (10, 10, 1)))
+    write_photo(tmp_path/'small.png', small)
+    code = '''
+r = Restorer(Toy(), device='cpu')
+for name in ('small', 'large'):
+    s = r.restore_folder(f'{sys.argv[1]}/{name}.png', sys.argv[2], suffix='.jpg', progress=False)
+    assert len(s.restored) == 1, s
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)
+'''
+    small_peak, peak = map(float, finish(start(code, tmp_path, tmp_path/'out')).split())
+    assert peak < 1536 + 24*24e6/2**20 and peak - small_peak < 24*24e6/2**20, (small_peak, peak)
+    assert open_photo(tmp_path/'out'/'large.jpg').pixels.shape == (4000, 6000, 3)
+
+
+# --- odd places
+
+def test_links_in_circles(tmp_path, toy):
+    write_photo(tmp_path/'in'/'a.png', sample_photo('coffee')[:40, :50])
+    (tmp_path/'in'/'round.png').symlink_to(tmp_path/'in'/'round.png')
+    (tmp_path/'in'/'gone.png').symlink_to(tmp_path/'nowhere.png')
+    (tmp_path/'in'/'again').symlink_to(tmp_path/'in')
+    (tmp_path/'in'/'b').mkdir()
+    (tmp_path/'in'/'b'/'up').symlink_to(tmp_path/'in')
+    s = toy.restore_folder([tmp_path/'in', f'{tmp_path}/in/**/*.png'], tmp_path/'out', progress=False)
+    assert [p.name for p in s.restored] == ['a.png'] and sorted(p.name for p, _ in s.failed) == ['gone.png', 'round.png']
+    assert [*files(tmp_path/'out')] == ['a.png']
+
+@pytest.mark.parametrize('name', ['with space.png', '-rf.png', 'ñ 🎞 ü.png', 'a*b.png', '[1].png', 'x.y.z.jpeg', "it's.png", 'back\\slash.png', 'new\nline.png', '{}$HOME.png',
+                                  'e' * 240 + '.png', '[bold]b[/].png', '<b>&amp;.png', '%s%n.png', 'CON.png', '..png.png', 'UPPER.PNG', 'two.jpg.png', '\udcff.png'])
+def test_odd_names(name, tmp_path, toy):
+    try: write_photo(tmp_path/'a.png', sample_photo('coffee')[:40, :50]); (tmp_path/'in').mkdir(); os.rename(tmp_path/'a.png', tmp_path/'in'/name)
+    except OSError: pytest.skip('this disk has no such names')
+    s = toy.restore_folder(tmp_path/'in', tmp_path/'out', side_files=True)
+    if len(name) > 200: assert 'write' in str(s).lower() or s.restored # a mask's name is longer than the photo's
+    else:
+        assert [p.name for p in s.restored] == [name], s
+        assert sorted(p.name for p in (tmp_path/'out').iterdir()) == sorted([name, f'{name}.invented.png', 'report.html'])
+
+def test_results_that_cannot_be_written(few, tmp_path, toy):
+    (tmp_path/'out'/'0'/'0.png').mkdir(parents=True)
+    (tmp_path/'out'/'1').write_text('a file where a folder should be')
+    s = toy.restore_folder(few, tmp_path/'out', progress=False)
+    assert len(s.restored) == 4 and len(s.failed) == 6 and not s.skipped
+    assert all('could not be written' in why for _, why in s.failed)
+
+def test_a_pattern_keeps_the_folders_below_its_first_star(few, tmp_path, toy):
+    s = toy.restore_folder(f'{few}/*/*.png', tmp_path/'out', progress=False)
+    assert sorted(files(tmp_path/'out')) == sorted(n for n in files(few) if n.endswith('.png')) and len(s.restored) == 4
+    with pytest.raises(PhotoError, match='no photos'): plan_album(f'{few}/*/*.tif', tmp_path/'out')
+
+def test_a_pattern_is_a_name_where_there_is_such_a_file(tmp_path):
+    for name in ('[1].png', '1.png'): write_photo(tmp_path/name, sample_photo('coffee')[:40, :50])
+    assert [j.photo.name for j in plan_album(tmp_path/'[1].png', tmp_path/'out')] == ['[1].png']
+
+def test_results_in_a_folder_below_are_not_restored_again(few, tmp_path, toy):
+    for _ in range(2): s = toy.restore_folder(few, few/'restored', progress=False, side_files=True)
+    assert (len(s.restored), len(s.skipped)) == (0, 10)
+
+
+# --- what is kept, what is marked
+
+def test_16_bits_and_grey_stay(tmp_path, toy):
+    ramp = np.linspace(0, 65535, 64*96).reshape(64, 96).astype(np.uint16)
+    save_photo(tmp_path/'in'/'deep.tif', np.stack([ramp, ramp[::-1], ramp[:, ::-1]], 2))
+    save_photo(tmp_path/'in'/'deep.png', np.stack([ramp, ramp[::-1], ramp[:, ::-1]], 2))
+    s = toy.restore_folder(tmp_path/'in', tmp_path/'out', progress=False)
+    assert not s.failed
+    for n in ('deep.tif', 'deep.png'):
+        got = open_photo(tmp_path/'out'/n)
+        assert got.bits == 16 and (got.pixels == toy.restore(tmp_path/'in'/n)).all() and (got.pixels % 257 != 0).any()
+
+def test_the_mask_of_a_large_photo_has_no_borders():
+    "It is made in strips; a change that crosses them is marked as a whole."
+    before = np.full((300, 80, 3), 120, np.uint8)
+    after = before.copy()
+    after[20:280, 30:50] = 200
+    mask = mark_invented(before, after)
+    assert (mask[22:278, 32:48] == FILLED).all() and (mask[:15] == 0).all() and (mask[:, :25] == 0).all()
+    assert len(np.unique(mask[20:280], axis=0)) <= 5
+
+def test_a_result_without_a_mask_is_not_taken_for_one(few, tmp_path, toy):
+    toy.restore_folder(few/'0', tmp_path/'out', progress=False)
+    s = toy.restore_folder(few/'0', tmp_path/'out', progress=False, side_files=True)
+    page = s.reports[0].read_text(encoding='utf-8')
+    assert len(s.skipped) == 5 and 'without a mask' in page and 'data:image' not in page
+    s = toy.restore_folder(few/'0', tmp_path/'out', progress=False, side_files=True, overwrite=True)
+    page = s.reports[0].read_text(encoding='utf-8')
+    assert page.count('type="range"') == 5 and 'without a mask' not in page
+    for p in s.restored: assert read_mask(p.with_name(f'{p.name}.invented.png'))[0].shape == read_photo(p).shape[:2]
