@@ -1,0 +1,100 @@
+"Exported graphs: two threads at once, other runners, what is refused, and what is said when the extra is missing."
+import importlib.util
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from restorer_fastai.graph import FoldedNet, GraphNet, _read_label, fold_norms, load_graph
+from restorer_fastai.imaging import sample_photo
+from restorer_fastai.layers import NetConfig, build_network
+from restorer_fastai.restore import Restorer
+from restorer_fastai.weights import WeightsError, load_weights, save_weights
+
+torch.set_num_threads(1)
+needs_extra = pytest.mark.skipif(not all(map(importlib.util.find_spec, ('onnxscript', 'openvino'))), reason='needs the extra [fast]')
+PHOTO = sample_photo('china')[:150, :230]
+
+
+@pytest.fixture(scope='module')
+def net():
+    "A small network whose U-Net answers something."
+    torch.manual_seed(0)
+    net = build_network(NetConfig('resnet18', norm='batch', residual=True, look=True, head=16))
+    torch.nn.init.normal_(net.unet.layers[-2].module.weight, std=.05)
+    return net
+
+@pytest.fixture(scope='module')
+def restorer(net): return Restorer(net, device='cpu', tile=128, overlap=32)
+
+@pytest.fixture(scope='module')
+def graph(restorer, tmp_path_factory): return restorer.export_onnx(tmp_path_factory.mktemp('graph')/'net.onnx')
+
+def apart(a, b): return np.abs(a.astype(int) - b).mean()
+
+
+def test_folded_network_restores_the_same_in_tiles(restorer):
+    fast = restorer.faster(dtype=torch.float32)
+    assert isinstance(fast.net, FoldedNet) and fast.tile == 128 and fast.overlap == 32
+    assert apart(fast.restore(PHOTO), restorer.restore(PHOTO)) < .01
+    assert apart(restorer.restore(PHOTO), PHOTO) > 1 # there was something to get wrong
+    assert apart(restorer.faster(dtype=torch.bfloat16).restore(PHOTO), restorer.restore(PHOTO)) < 1
+
+def test_folding_leaves_weights_that_can_still_be_saved(net, tmp_path):
+    before = save_weights(tmp_path/'before.safetensors', net).read_bytes()
+    fold_norms(net)
+    assert save_weights(tmp_path/'after.safetensors', net).read_bytes() == before
+    with pytest.raises(WeightsError, match='cannot be described'): save_weights(tmp_path/'folded.safetensors', fold_norms(net))
+
+def test_other_networks_are_refused():
+    with pytest.raises(WeightsError, match='cannot be folded'): fold_norms(torch.nn.Conv2d(3, 3, 1))
+
+@needs_extra
+def test_graph_restores_the_same_from_two_threads(restorer, graph):
+    fast = restorer.faster(graph, dtype=torch.float32)
+    assert isinstance(fast.net, GraphNet)
+    photos = [PHOTO, 255 - PHOTO[::-1], PHOTO[:70, :90], PHOTO[:, ::-1].copy()]
+    with ThreadPoolExecutor(2) as pool: got = list(pool.map(fast.restore, photos))
+    for y, photo in zip(got, photos): assert apart(y, restorer.restore(photo)) < .01
+    assert apart(restorer.faster(graph, dtype=torch.bfloat16).restore(PHOTO), restorer.restore(PHOTO)) < 1
+
+@needs_extra
+def test_graph_goes_with_its_weights_however_they_were_loaded(net, graph, tmp_path):
+    load_graph(graph, load_weights(save_weights(tmp_path/'net.safetensors', net))[0])
+    with pytest.raises(WeightsError, match='other weights'): load_graph(graph, load_weights(save_weights(tmp_path/'packed.safetensors', net, packed=True))[0])
+
+@needs_extra
+def test_graph_is_a_sound_onnx_model(graph):
+    import onnx
+    model = onnx.load(graph)
+    onnx.checker.check_model(model)
+    assert [i.name for i in model.graph.input] == ['photo', 'vector'] and [o.name for o in model.graph.output] == ['restored']
+    label = json.loads({p.key: p.value for p in model.metadata_props}['restorer_fastai_graph'])
+    assert label == _read_label(graph) and label['network']['arch'] == 'resnet18'
+
+@needs_extra
+@pytest.mark.parametrize('damage,why', [
+    (lambda b: b[:len(b)//2], 'cut short'), (lambda b: b'', 'cut short'), (lambda b: b[:-5], 'label is damaged'), (lambda b: b[:5000] + b[5001:], 'content hash'),
+    (lambda b: b[:70000] + bytes([b[70000] ^ 1]) + b[70001:], 'content hash'), (lambda b: b.replace(b'"contract": 1', b'"contract": 9'), 'newer program'),
+    (lambda b: b.replace(b'"size": ', b'"sizo": '), 'label is damaged')])
+def test_damaged_graphs_are_refused(net, graph, tmp_path, damage, why):
+    (tmp_path/'bad.onnx').write_bytes(damage(graph.read_bytes()))
+    with pytest.raises(WeightsError, match=why) as e: load_graph(tmp_path/'bad.onnx', net)
+    assert 'bad.onnx' in str(e.value) and e.value.remedy
+
+def test_a_folder_or_nothing_is_no_graph(net, tmp_path):
+    for path in (tmp_path, tmp_path/'none.onnx'):
+        with pytest.raises(WeightsError, match='no such file'): load_graph(path, net)
+
+def test_what_is_said_when_the_extra_is_missing(restorer, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(ImportError, match=r'pip install .restorer_fastai\[fast\]'): restorer.export_onnx(tmp_path/'net.onnx')
+    assert not list(tmp_path.iterdir())
+
+def test_importing_the_room_is_light():
+    code = "import sys, restorer_fastai.graph; print([m for m in sys.modules if m in ('fastai', 'torchvision', 'onnx', 'onnxscript', 'openvino')])"
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == '[]', done.stderr
