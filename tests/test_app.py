@@ -1,0 +1,218 @@
+"The page as a person uses it: a real server, a real browser (Chromium, driven by playwright), an untrained network."
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from restorer_fastai.imaging import read_photo, sample_photo, write_photo
+
+pytest.importorskip('gradio', reason='the page needs Gradio: pip install "restorer_fastai[app]"')
+playwright = pytest.importorskip('playwright.sync_api', reason='the page is tested with playwright')
+CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='the page is tested in Chromium, which is not installed')
+RESTORER = Path(sys.executable).with_name('restorer')
+SOON = 30_000 # ms: longer than anything here takes on a busy machine
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory): return tmp_path_factory.mktemp('home')
+
+@pytest.fixture(scope='module')
+def server(home, tmp_path_factory):
+    "`restorer app` with small limits, as a process; its address."
+    import torch
+    from restorer_fastai.layers import NetConfig, build_network
+    from restorer_fastai.weights import save_weights
+    torch.manual_seed(0)
+    model = tmp_path_factory.mktemp('model')/'model.safetensors'
+    save_weights(model, build_network(NetConfig('resnet18', norm='batch', look=True, residual=True, head=16)), {})
+    args = [RESTORER, 'app', '--model', model, '--port', 0, '--max-mb', 1, '--max-megapixels', 1]
+    env = {**os.environ, 'TMPDIR': str(home), 'OMP_NUM_THREADS': '1', 'http_proxy': '', 'PYTHONUNBUFFERED': '1'}
+    process = subprocess.Popen([*map(str, args)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if found := re.search(r'http://127\.0\.0\.1:\d+', line): break
+    else: pytest.fail(''.join(said))
+    yield found[0]
+    assert list(home.glob('restorer-app-*')) # everything was there
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143, process.stdout.read()
+    assert not list(home.iterdir()) # and nothing stays
+
+@pytest.fixture(scope='module')
+def browser():
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+        yield browser
+        browser.close()
+
+@pytest.fixture
+def visit(server, browser):
+    "Open the page in a browser of its own; afterwards no request may have gone elsewhere or wanted to, and no script failed."
+    opened, wrong = [], []
+    def visit(width=1000, height=900):
+        page = browser.new_context(viewport=dict(width=width, height=height)).new_page()
+        page.on('request', lambda r: r.url.startswith((f'{server}/', 'data:', 'blob:')) or wrong.append(r.url))
+        page.on('console', lambda m: 'Content Security Policy' in m.text and wrong.append(m.text))
+        page.on('pageerror', lambda e: wrong.append(str(e)))
+        page.set_default_timeout(SOON)
+        page.goto(server)
+        page.get_by_role('button', name='Restore').wait_for()
+        opened.append(page)
+        return page
+    yield visit
+    for page in opened: page.context.close()
+    assert not wrong
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    "Small photos, and a letter that is called one."
+    folder = tmp_path_factory.mktemp('photos')
+    roof = sample_photo('china')[::4, ::4]
+    write_photo(folder/'roof & <b>sky<b>.jpg', 255 - roof)
+    write_photo(folder/'scan.tif', roof)
+    (folder/'letter.jpg').write_text('Dear grandmother')
+    return folder
+
+def drop(page, *files):
+    "Give photos to the page and wait until it lists them."
+    page.locator('input[type=file]').first.set_input_files([*map(str, files)])
+    page.get_by_text(Path(files[-1]).suffix, exact=False).first.wait_for()
+
+def restore(page, said):
+    page.get_by_role('button', name='Restore').click()
+    page.get_by_text(said).wait_for()
+
+def download(page, button):
+    "What a download button gives: name and bytes."
+    with page.expect_download() as waiting: page.get_by_role('button', name=button).click()
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
+
+def test_restore_compare_and_download(visit, photos):
+    page = visit()
+    drop(page, photos/'roof & <b>sky<b>.jpg', photos/'letter.jpg', photos/'scan.tif')
+    page.get_by_label('Negative').check()
+    restore(page, '2 of 3 restored.')
+    told = page.locator('#told')
+    assert 'this is not a photo: it holds text' in told.locator('.failed').inner_text()
+    assert 'sky' in told.inner_text() and told.locator('li b').count() == 3 # the name is no HTML
+    pictures = page.get_by_test_id('imageslider-image')
+    assert pictures.count() == 2 and all(o.evaluate('o => o.decode().then(() => o.naturalWidth)') == 160 for o in pictures.all())
+    name, data = download(page, 'Download this photo')
+    assert name == 'scan.tif'
+    name, whole = download(page, 'Download all (ZIP)')
+    with zipfile.ZipFile(io.BytesIO(whole)) as z:
+        assert len(z.namelist()) == 2 and z.read('scan.tif') == data
+        (photos/'out.tif').write_bytes(data)
+    assert read_photo(photos/'out.tif').shape == (107, 160, 3)
+    shown = pictures.first.get_attribute('src')
+    page.get_by_label('Photo to compare').click()
+    page.get_by_role('option').first.click()
+    page.wait_for_function('() => [...document.querySelectorAll("a[download]")].length > 0')
+    before = pictures.first.get_attribute('src')
+    assert '/before.jpg' in before
+
+def border(page):
+    "Where the slider's handle stands, in pixels."
+    return page.get_by_test_id('slider').bounding_box()['x']
+
+def test_the_slider_by_mouse_and_by_keyboard_at_phone_width(visit):
+    page = visit(360, 740)
+    page.get_by_role('button', name='Example: negative').focus()
+    page.keyboard.press('Enter')
+    page.get_by_text('negative china').wait_for()
+    page.get_by_role('button', name='Restore').focus()
+    page.keyboard.press('Enter')
+    page.get_by_text('1 of 1 restored.').wait_for()
+    page.get_by_test_id('imageslider-image').last.evaluate('o => o.decode()')
+    assert page.evaluate('document.documentElement.scrollWidth') <= 360
+    at = border(page)
+    page.get_by_label(re.compile('range slider for Border')).focus()
+    for _ in range(20): page.keyboard.press('ArrowRight')
+    page.wait_for_function(f'() => document.querySelector("[data-testid=slider]").getBoundingClientRect().x > {at + 20}')
+    at = border(page)
+    box = page.get_by_test_id('slider').bounding_box()
+    x, y = box['x'] + box['width']/2, box['y'] + box['height']/2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 80, y, steps=4)
+    page.mouse.up()
+    assert border(page) < at - 60
+
+def test_too_much_is_refused_with_a_reason(visit, tmp_path):
+    page = visit()
+    (tmp_path/'large.jpg').write_bytes(bytes(1_100_000))
+    page.locator('input[type=file]').first.set_input_files(tmp_path/'large.jpg')
+    page.get_by_text('exceed the maximum allowed size').first.wait_for()
+    write_photo(tmp_path/'wide.png', np.zeros((1000, 1100, 3), np.uint8))
+    page = visit()
+    drop(page, tmp_path/'wide.png')
+    restore(page, '0 of 1 restored.')
+    assert '1.1 megapixels, the limit is 1' in page.locator('#told').inner_text()
+    page = visit()
+    page.get_by_role('button', name='Restore').click()
+    page.get_by_text('No photo yet').first.wait_for()
+
+def test_two_at_once_keep_their_photos_apart_and_leave_nothing(visit, photos, home):
+    root, = home.glob('restorer-app-*')
+    pages = visit(), visit()
+    for page in pages: drop(page, photos/'scan.tif')
+    for page, mode in zip(pages, ('Negative', 'Colour photo')):
+        page.get_by_label(mode).check()
+        page.get_by_role('button', name='Restore').click()
+    for page in pages: page.get_by_text('1 of 1 restored.').wait_for()
+    one, two = (download(page, 'Download this photo')[1] for page in pages)
+    assert one != two
+    def there(): return sorted(o.parent.name == 'result' for o in root.rglob('scan.tif'))
+    assert there() == [False, True, True] # sent by both, and a result for each
+    pages[0].close()
+    wait_until(lambda: there() == [False, True])
+    assert download(pages[1], 'Download this photo')[1] == two
+    pages[1].close()
+    wait_until(lambda: not list(root.rglob('scan.tif')))
+
+def wait_until(true):
+    import time
+    for _ in range(300):
+        if true(): return
+        time.sleep(.1)
+    assert true()
+
+def ask(url, data=None, **headers):
+    "Status and body of the answer to a request that no browser would send."
+    if data is not None: data, headers = json.dumps(data).encode(), {'Content-Type': 'application/json', **headers}
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(urllib.request.Request(url, data, headers), timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as e: return e.code, e.read()
+
+def test_nobody_reads_or_writes_elsewhere(server, home, photos, tmp_path):
+    root, = home.glob('restorer-app-*')
+    secret = tmp_path/'secret.png'
+    secret.write_bytes(b'secret')
+    for path in (secret, '/etc/passwd', f'{root}/../../{secret.name}', f'{root}/..%2f..%2f..%2f..%2f..%2f..%2fetc%2fpasswd', 'file:///etc/passwd',
+                 'https://example.com/', root):
+        assert ask(f'{server}/gradio_api/file={path}')[0] == 403, path
+    for path in ('proxy=http://127.0.0.1:1/', 'call/work', 'info', 'monitoring', 'file/etc/passwd'): assert ask(f'{server}/gradio_api/{path}')[0] == 404
+    for path in (str(secret), 'https://example.com/a.png', str(root/'..'/'x')):
+        file = dict(path=path, meta={'_type': 'gradio.FileData'})
+        for where in 'queue/join', 'run/predict':
+            for fn in range(8): assert ask(f'{server}/gradio_api/{where}', dict(data=[[file], 'auto', 1], fn_index=fn, session_hash='x'))[0] == 403
+    assert b'secret' not in b''.join(o.read_bytes() for o in root.rglob('*') if o.is_file())
+    assert ask(f'{server}/', Host='evil.example')[0] == 421
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="../../../evil.png"\r\n\r\nhello\r\n--x--\r\n'
+    request = urllib.request.Request(f'{server}/gradio_api/upload', body, {'Content-Type': 'multipart/form-data; boundary=x'})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer: path, = json.load(answer)
+    assert root in Path(path).resolve().parents and not list(home.glob('evil.png')) and not list(home.parent.glob('evil.png'))
+    assert ask(f'{server}/gradio_api/file={path}')[1] == b'hello'
