@@ -38,7 +38,7 @@ def _below(typed, missed):
     root, pattern = Path(*root.parts[:fixed]), root.parts[fixed:]
     return root, [p for p in find_photos(root, onerror=missed.append) if _fits(p.relative_to(root).parts, pattern)]
 
-# %% ../nbs/13b_album.ipynb #c2a2c971
+# %% ../nbs/13b_album.ipynb #6c76531b
 class Job(NamedTuple):
     "One photo of an album."
     photo:Path # To restore
@@ -51,7 +51,7 @@ def _jobs(typed, out, suffix, side_files, missed):
     for root, photos in (_below(t, missed) for t in typed):
         nested = root.resolve() in there.parents
         for photo in photos:
-            if nested and there in Path(os.path.abspath(photo)).resolve().parents: continue
+            if nested and there in Path(os.path.realpath(photo.parent), photo.name).parents: continue
             result = result_path(photo, root, out, suffix)
             found[Job(photo, result, result.with_name(f'{result.name}.invented.png') if side_files else None)] = None
     return list(found)
@@ -100,7 +100,7 @@ def _frame(self:Restorer, thumbnail):
     from restorer_fastai.negative import find_frame # here, because most photos are no negatives
     return find_frame(thumbnail)
 
-# %% ../nbs/13b_album.ipynb #18566429
+# %% ../nbs/13b_album.ipynb #49486381
 def _shared_look(seen):
     "The looks of the photos of a folder, in which all negatives share the mean of their colour transforms."
     films = [s for s in seen if s and s.mode == 'negative' and getattr(s.context, 'vector', None) is not None]
@@ -112,11 +112,11 @@ def _shared_look(seen):
     return [s._replace(context=s.context._replace(kind=kind, vector=vector)) if id(s) in shared else s for s in seen]
 
 @patch
-def look_at_rolls(self:Restorer,
+def _look_at_rolls(self:Restorer,
     photos, # Paths; those in one folder are one roll
     mode:str=None, # What is known about them, as in `restore`
     on_photo=None, # Called with each path before it is looked at
-)->dict: # Path -> what was seen, to hand to `restore_folder`'s work; None for a photo that cannot be read
+)->dict: # Path -> what was seen; None for a photo that cannot be read
     "Look at all photos; the negatives of a folder get one look."
     looks, rolls = {}, {}
     for photo in photos: rolls.setdefault(photo.parent, []).append(photo)
@@ -236,7 +236,7 @@ def _shown(job, short_side):
     parts = Div(html_slider(before, after, name, short_side), style=wide), Div(mask_shown, style='flex:1 1 12rem')
     return [Div(*parts, style='display:flex;flex-wrap:wrap;gap:1rem'), P(done, style='overflow-wrap:anywhere')]
 
-# %% ../nbs/13b_album.ipynb #c608bb3d
+# %% ../nbs/13b_album.ipynb #4a623a34
 def write_album_report(
     jobs:list, # Of `Job`, with masks, those of one folder
     failed:list=(), # Pairs (photo, reason)
@@ -244,15 +244,15 @@ def write_album_report(
     "One page for a folder of results: before and after, what was made up, and with which weights and settings. In one file."
     from fastcore.xml import Li, Ul
     from restorer_fastai.page import write_page
-    shown = [j for j in jobs if j.mask.exists() and j.result.exists()]
+    shown = [j for j in jobs if os.path.exists(j.mask) and os.path.exists(j.result)]
     sections = {printable(j.result.name): _shown(j, 480 if len(shown) <= 50 else 240) for j in shown}
-    without = [Li(printable(j.result.name)) for j in jobs if j.result.exists() and not j.mask.exists()]
+    without = [Li(printable(j.result.name)) for j in jobs if os.path.exists(j.result) and not os.path.exists(j.mask)]
     if failed: sections['Not restored'] = Ul(*(Li(printable(f'{photo.name}: {why}'), style='overflow-wrap:anywhere') for photo, why in failed))
     if without: sections['Restored earlier, without a mask'] = Ul(*without)
     folder = jobs[0].result.parent
     return write_page(folder/'report.html', f'Restored: {printable(folder.name)}', f'{len(shown)} photo{"s"[:len(shown) != 1]}. The sliders also obey the arrow keys.', sections)
 
-# %% ../nbs/13b_album.ipynb #9ea43b45
+# %% ../nbs/13b_album.ipynb #db2e4e6a
 @contextlib.contextmanager
 def _claim(result):
     "Claim a result for this process; yields whether nobody else holds it."
@@ -278,7 +278,7 @@ def _sweep(jobs):
     "Remove what killed processes left of the results of `jobs`."
     writing = {(path.parent, path.stem, path.suffix): job for job in jobs for path in (job.result, job.mask) if path and len(path.stem) < 100}
     for folder in {job.result.parent for job in jobs}:
-        for name in os.listdir(folder) if folder.is_dir() and os.access(folder, os.R_OK) else []:
+        for name in os.listdir(folder) if os.path.isdir(folder) and os.access(folder, os.R_OK) else []:
             left = _LEFT_OVER.fullmatch(name)
             if not left or (job := writing.get((folder, *left.groups()))) is None: continue
             with contextlib.suppress(OSError), _claim(job.result) as free:
@@ -345,7 +345,7 @@ def _record(self:Restorer, seen, mask, wishes):
     shares = {name: round(float((mask & code > 0).mean()), 4) for name, code in (('filled', FILLED), ('coloured', COLOURED))} if mask is not None else {}
     return dict(asdict(wishes), mode=seen.mode, told=wishes.mode is not None, weights=self.name, sha256=self.meta.get('sha256'), version=__version__, **shares)
 
-# %% ../nbs/13b_album.ipynb #08f3670b
+# %% ../nbs/13b_album.ipynb #4ac8f0d9
 @patch
 def _restore_job(self:Restorer, job, wishes, looks, on_tile):
     "Restore one photo of a folder; the mask is written first, so that no result is without. Returns what the photo was taken for."
@@ -363,7 +363,7 @@ def _try_job(self:Restorer, job, wishes, looks, overwrite, s, on_tile):
     "Restore one photo unless it is done, or another process is at it; note in the summary `s` what became of it, and return that in words."
     try:
         with _claim(job.result) as free:
-            if job.result.is_file() and not overwrite: s.skipped.append(job.result); return 'already there'
+            if os.path.isfile(job.result) and not overwrite: s.skipped.append(job.result); return 'already there'
             if not free: s.busy.append(job.result); return 'left to another process'
             mode = s.modes[job.result] = self._restore_job(job, wishes, looks, on_tile)
             s.restored.append(job.result)
@@ -373,7 +373,7 @@ def _try_job(self:Restorer, job, wishes, looks, overwrite, s, on_tile):
         s.failed.append((job.photo, _why(e)))
         return 'failed'
 
-# %% ../nbs/13b_album.ipynb #bac8a2b8
+# %% ../nbs/13b_album.ipynb #40181a0f
 @patch
 def restore_folder(self:Restorer,
     paths, # A folder or photo, a pattern such as 'scans/**/*.tif', or a list of these; folders with everything below
@@ -399,18 +399,21 @@ def restore_folder(self:Restorer,
     s.failed += [(e.path, _why(e)) for e in missed]
     _sweep(jobs)
     with _bar(len(jobs), progress) as update:
-        rolls = [j.photo for j in jobs] if roll and not all(j.result.is_file() and not overwrite for j in jobs) else []
-        looks = self.look_at_rolls(rolls, mode, lambda photo: update(0, f'looking at {photo.name}'))
+        rolls = [j.photo for j in jobs] if roll and not all(os.path.isfile(j.result) and not overwrite for j in jobs) else []
+        looks = self._look_at_rolls(rolls, mode, lambda photo: update(0, f'looking at {photo.name}'))
         for i, job in enumerate(jobs):
             update(i, job.photo.name)
             became = self._try_job(job, wishes, looks, overwrite, s, lambda done, total: update(i + done/total, job.photo.name))
             if on_photo: on_photo(job.photo, became)
             update(i + 1, job.photo.name)
-    if side_files: s.reports = _write_reports(jobs, s.failed)
+    if side_files: _write_reports(jobs, s)
     return s
 
-def _write_reports(jobs, failed):
-    "A page for each folder with results."
-    folders, why = {}, dict(failed)
+def _write_reports(jobs, s):
+    "A page for each folder with results; noted in the summary `s`."
+    folders, why = {}, dict(s.failed)
     for job in jobs: folders.setdefault(job.result.parent, []).append(job)
-    return [write_album_report(js, [(j.photo, why[j.photo]) for j in js if j.photo in why]) for folder, js in folders.items() if folder.is_dir()]
+    for folder, js in folders.items():
+        if not os.path.isdir(folder): continue # it could not be made, and none of its photos was restored
+        try: s.reports.append(write_album_report(js, [(j.photo, why[j.photo]) for j in js if j.photo in why]))
+        except OSError as e: s.failed.append((folder/'report.html', f'could not be written ({e}). Check the folder, its permissions and the free space.'))

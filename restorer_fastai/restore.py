@@ -80,7 +80,7 @@ class Restorer:
         what = getattr(self.net, 'config', type(self.net).__name__)
         return f'Restorer({what}, recipe={self.meta.get("recipe")}, device={self.device}, tile={self.tile})'
 
-# %% ../nbs/13_restore.ipynb #a3b909a7
+# %% ../nbs/13_restore.ipynb #90af95bd
 def _reduce(x, h, w):
     "(1, 3, H, W) made smaller, by averages."
     return nn.functional.interpolate(x, (h, w), mode='bilinear', antialias=True)
@@ -90,27 +90,32 @@ def _thumbnail(img, longest=256):
     (h, w), scale = img.shape[:2], longest/max(img.shape[:2])
     if scale >= 1: return to_tensor(img)
     th, tw = (max(1, round(n*scale)) for n in (h, w))
-    columns = (to_tensor(img[:, i:i + 256]) for i in range(0, w, 256))
+    columns = (to_tensor(img[:, i:i + 64]) for i in range(0, w, 64))
     return _reduce(torch.cat([_reduce(c, th, c.shape[3]) for c in columns], 3), th, tw)
 
-# %% ../nbs/13_restore.ipynb #5718ed54
+# %% ../nbs/13_restore.ipynb #ef7528d6
 class _Seen(NamedTuple):
     "What was found out about a photo as a whole."
     context:Any # What the network's `look` answered, for `forward`
     mode:str|None # What the photo is taken for; None: nobody knows
 
-def _found(context):
-    "(what the network takes the photo for, what it acted on); (None, None) from a network that does not look."
-    if getattr(context, 'mode_logits', None) is None: return None, None
-    from restorer_fastai.look import FRAME_KINDS, MODES # here, because it loads torchvision
-    return MODES[int(context.mode_logits.argmax())], list(FRAME_KINDS.values())[int(context.kind)]
+def _taken_for(context):
+    "What the network takes the photo for; None from a network that does not look."
+    if getattr(context, 'mode_logits', None) is None: return None
+    from restorer_fastai.look import MODES # here, because it loads torchvision
+    return MODES[int(context.mode_logits.argmax())]
+
+def _acted_on(context):
+    "(kind, mode) for which the network decided on a colour transform."
+    from restorer_fastai.look import FRAME_KINDS
+    return list(FRAME_KINDS.items())[int(context.kind)]
 
 @patch
 def _frame(self:Restorer, thumbnail):
-    "Which part of a negative's scan (H, W, 3) is picture, as two slices. Here all; `album`, which knows film, puts something better in its place."
+    "Which part of a scan of film (H, W, 3) is picture, as two slices. Here all; `album` puts something better in its place."
     return slice(None), slice(None)
 
-# %% ../nbs/13_restore.ipynb #cca15e9a
+# %% ../nbs/13_restore.ipynb #f022603f
 def _check_wishes(mode, strength=1.):
     "Raise `ValueError` for a mode or a strength that there is not."
     if not 0 <= strength <= 1: raise ValueError(f'strength is {strength}: give 0 (as it was) to 1 (all that the network proposes)')
@@ -125,11 +130,11 @@ def _look(self:Restorer, img, mode=None):
     _check_wishes(mode)
     thumb = _thumbnail(img).to(self.device)
     context = self.net.look(thumb, mode)
-    found, acted_on = _found(context)
-    if found is None: return _Seen(context, mode)
+    if (found := _taken_for(context)) is None: return _Seen(context, mode)
     mode = mode or found
-    if mode == 'negative': thumb = thumb[(..., *self._frame(from_tensor(thumb)))]
-    return _Seen(self.net.look(thumb, mode) if mode == 'negative' or mode != acted_on else context, mode)
+    if _acted_on(context)[1] != mode: context = self.net.look(thumb, mode)
+    if _acted_on(context)[0] == 'film_negative': context = self.net.look(thumb[(..., *self._frame(from_tensor(thumb)))], mode)
+    return _Seen(context, mode)
 
 @patch
 def look(self:Restorer,

@@ -120,6 +120,35 @@ def test_restore_goes_on_after_a_broken_photo(small, tiny_model, tmp_path):
     assert 'broken.png' in out + err
     assert [*contents(tmp_path/'restored')] == [good.name]
 
+@pytest.fixture(scope='session')
+def looking_model(tmp_path_factory):
+    "A small network that looks, untrained, and takes everything for black-and-white unless it is told."
+    import torch
+    from restorer_fastai.layers import NetConfig, build_network
+    from restorer_fastai.weights import save_weights
+    torch.manual_seed(0)
+    net = build_network(NetConfig('resnet18', norm='batch', look=True, residual=True, head=16))
+    net.looker.kind[-1].bias.data[2] = 50
+    return save_weights(tmp_path_factory.mktemp('looks')/'looks.safetensors', net)
+
+def test_restore_says_what_it_takes_each_photo_for(small, looking_model, tmp_path):
+    line = 'restore', f'{small}/held_out/**/*.png', '--model', looking_model, '--out'
+    photos = find_photos(small/'held_out')
+    out, _ = run(*line, 'blind', '--side-files', cwd=tmp_path)
+    assert [o.split(': ')[-1] for o in out.splitlines()[:2]] == ['black-and-white']*2
+    assert 'black-and-white' in (tmp_path/'blind'/'año 1950'/'report.html').read_text(encoding='utf-8')
+    out, _ = run(*line, 'told', '--mode', 'negative', '--roll', cwd=tmp_path)
+    assert [o.split(': ')[-1] for o in out.splitlines()[:2]] == ['negative']*2
+    run(*line, 'luma', '--keep-luma', cwd=tmp_path)
+    assert 'black-and-white' in run(*line, 'none', '--keep-luma', '--mode', 'photo', cwd=tmp_path, code=2)[1]
+    for photo in photos:
+        blind, told, luma = (read_photo(tmp_path/o/'año 1950'/photo.name).astype(int) for o in ('blind', 'told', 'luma'))
+        assert abs(luma - read_photo(photo)).mean() < 8 < abs(told - blind).mean()
+
+def test_restore_tells_its_plan_and_does_nothing(small, tmp_path):
+    out, _ = run('restore', small/'held_out', '--out', 'restored', '--dry-run', cwd=tmp_path) # no network is needed
+    assert out.count(' -> ') == 2 and '2 to restore' in out and not (tmp_path/'restored').exists()
+
 def test_evaluate_a_data_set_on_its_held_out_photos(data, tiny_model, tmp_path):
     out, _ = run('evaluate', '--model', tiny_model, '--data', data, '--out', 'scores', '--short-side', 64, cwd=tmp_path)
     assert 'restored' in out

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from restorer_fastai.imaging import PhotoError, read_photo, sample_photo, write_photo
 from restorer_fastai.layers import NetConfig, build_network
-from restorer_fastai import Restorer
+from restorer_fastai import Restorer, restore
 from restorer_fastai.restore import _tiles
 from restorer_fastai.weights import CONTRACT, WeightsError, _content_hash, load_weights, save_weights
 
@@ -241,3 +241,53 @@ def test_names_that_differ_in_case_only(tmp_path):
     write_photo(tmp_path/'one'/'A.png', img)
     if len(list((tmp_path/'one').iterdir())) == 2:
         assert len(r.restore_folder(tmp_path/'one', tmp_path/'out', progress=False).restored) == 2
+
+
+# --- seams, wishes, 24 megapixels
+
+@pytest.fixture(scope='module')
+def wild():
+    "A small network of the real kind whose last layer is random: worse than any that was trained."
+    torch.manual_seed(0)
+    net = build_network(NetConfig('resnet18', norm='batch', look=True, residual=True, head=16))
+    for p in net.unet.layers[-2].parameters(): nn.init.normal_(p, std=.02)
+    return net
+
+def ramp(h, w): return (np.linspace(0, 1, h, dtype=np.float32)[:, None, None]*np.linspace(.2, 1, w, dtype=np.float32)[:, None]).repeat(3, 2)
+
+def steps_where_tiles_meet(made, axis, tile=160, overlap=64):
+    "The largest step between two lines of a photo, each in the photo's largest colour: where tiles overlap, and elsewhere."
+    steps, n = np.abs(np.diff(made, axis=axis)).max(2).max(1 - axis), made.shape[axis]
+    covered = np.zeros(restore._padded(n), int)
+    for start, length, _ in _tiles(n, tile, overlap): covered[start:start + length] += 1
+    shared = covered[restore._before(n):][:n][1:] > 1
+    assert 20 < shared.sum() < n - 20
+    return steps[shared].max(), steps[~shared].max()
+
+def test_no_seam_on_a_ramp(wild):
+    "The largest step across a tile's border is no larger than elsewhere."
+    img = ramp(300, 360)
+    made = Restorer(wild, device='cpu', tile=160, overlap=64).restore(img, mode='photo') - img
+    for axis in 0, 1:
+        border, elsewhere = steps_where_tiles_meet(made, axis)
+        assert border <= elsewhere and border < .02
+
+@pytest.mark.parametrize('name', ['china', 'chelsea'])
+def test_no_seam_in_a_photo(wild, name):
+    "Where tiles meet, the largest step is that of the whole photo done at once, to a level of 8 bits."
+    img = sample_photo(name)[:300, :360].astype(np.float32)/255
+    tiled, whole = (Restorer(wild, device='cpu', tile=t, overlap=64).restore(img, mode='photo') for t in (160, 512))
+    assert np.abs(whole - img).max() > .05 # this network does change photos
+    for axis in 0, 1: assert steps_where_tiles_meet(tiled, axis)[0] <= steps_where_tiles_meet(whole, axis)[0] + 1/255
+    assert np.abs(tiled - whole).max() < 6/255
+
+def test_memory_does_not_grow_with_a_float_copy(wild):
+    "Between the pixels that come in and those that go out, no more is held than one row of tiles."
+    import tracemalloc
+    img = np.zeros((3000, 1000, 3), np.uint8)
+    r = Restorer(Toy(), device='cpu', tile=128, overlap=32)
+    tracemalloc.start()
+    r.restore(img)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < img.nbytes*2.5 # a float copy is four times as large
