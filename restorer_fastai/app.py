@@ -199,9 +199,9 @@ def pack(self:Studio,
             z.write(file, name)
     return path
 
-# %% ../nbs/39_app.ipynb #c533dd74
+# %% ../nbs/39_app.ipynb #5581c78c
 APP_EXAMPLES = { # name -> sample photo and what is done to it
-    'negative': ('china', [dict(name='film_negative', stock='gold200', grain=.02, dust=12, scratches=1, seed=3)]),
+    'film': ('china', [dict(name='film_negative', stock='gold200', grain=.02, dust=12, scratches=1, seed=3)]),
     'grey': ('chelsea', [dict(name='black_and_white'), dict(name='grain', sigma=.03, size=.003, seed=1)]),
     'faded': ('china', [dict(name='fading', loss=.35, imbalance=.3, yellowing=.5, dye='cyan'),
         dict(name='scratches', count=6, width=.005, length=.8, tone='light', seed=2)]),
@@ -235,7 +235,7 @@ def _named_paths(data):
     elif isinstance(data, list):
         for o in data: yield from _named_paths(o)
 
-# %% ../nbs/39_app.ipynb #cdcd914c
+# %% ../nbs/39_app.ipynb #375a1400
 class Gate:
     "An ASGI application around the page: lets through what the page needs."
     def __init__(self,
@@ -246,9 +246,10 @@ class Gate:
 
     def _refusal(self, scope):
         "(status, why) when this may not be asked, else None."
-        host = dict(scope['headers']).get(b'host', b'').decode('latin-1').rsplit(':', 1)[0]
-        if self.hosts and host not in self.hosts: return 421, 'This page is not known by that name.'
-        path = scope['path']
+        headers, path = {k: v.decode('latin-1') for k, v in scope['headers']}, scope['path']
+        host = headers.get(b'host', '')
+        if self.hosts and host.rsplit(':', 1)[0] not in self.hosts: return 421, 'This page is not known by that name.'
+        if headers.get(b'origin', host).rpartition('://')[2] != host: return 403, 'Not for other pages.'
         if path.startswith(_FILE): return None if self.desk.holds(path.removeprefix(_FILE)) else (403, 'No such file for you.')
         return None if path == '/' or path.startswith(_OPEN) else (404, 'Not part of this page.')
 
@@ -359,7 +360,7 @@ def _work(gr, studio):
         yield done, *_shown(gr, results, len(results) - 1), gr.update(value=studio.pack(key), visible=len(results) > 1)
     return work
 
-# %% ../nbs/39_app.ipynb #07f1ab11
+# %% ../nbs/39_app.ipynb #18093b09
 def _wire(gr, studio, page, c):
     "Tell which button calls what."
     visitor = lambda request: studio.desk.visitor(request.session_hash)
@@ -395,14 +396,14 @@ def app_page(
     gr = _gradio(studio.desk)
     every_ten_minutes_of_yesterday = 600, 86400
     with gr.Blocks(title='Restore photos', analytics_enabled=False, delete_cache=every_ten_minutes_of_yesterday) as page:
-        gr.Markdown('# Restore photos\nDamaged, faded, black-and-white or negative. Your photos stay on the computer that shows this page.')
+        gr.Markdown('# Restore photos\nDamaged, faded, black-and-white or negative. Your photos stay on the computer that runs this page.')
         with gr.Row():
             with gr.Column(scale=2, min_width=300): c = _inputs(gr, studio)
             with gr.Column(scale=3, min_width=300): c |= _outputs(gr)
         _wire(gr, studio, page, c)
     return page.queue(max_size=studio.limits.waiting, api_open=False)
 
-# %% ../nbs/39_app.ipynb #f4740cf7
+# %% ../nbs/39_app.ipynb #cc237a9a
 _LOOPBACK = {'127.0.0.1', 'localhost', '[::1]'}
 
 def _asgi(studio, host, port):
@@ -435,6 +436,7 @@ def serve_app(
         try:
             app = _asgi(studio, host, port)
             import uvicorn
+            if host not in _LOOPBACK: tell('Everybody on your network can use this page: there is no password.')
             tell(f'Open http://{host}:{port} in a browser. Ctrl-C ends it.')
             uvicorn.Server(uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=1)).run([door])
         finally: studio.desk.close()
