@@ -118,8 +118,11 @@ def _grey16_to_8(im):
 # *sRGB*; a network that never saw the tag would learn, and restore, the wrong colour. LittleCMS (inside Pillow) converts. A damaged
 # profile does not make the picture unreadable: we warn and take the numbers for sRGB, as every viewer does.
 
-# %% ../nbs/00_imaging.ipynb #3c8a3ee2
-def _is_srgb(profile): return ImageCms.getProfileDescription(profile).startswith('sRGB IEC61966')
+# %% ../nbs/00_imaging.ipynb #a674af7b
+def _is_srgb(profile):
+    "Whether a profile calls itself sRGB."
+    try: return ImageCms.getProfileDescription(profile).startswith('sRGB IEC61966')
+    except ImageCms.PyCMSError: return False # its numbers may be sound all the same
 
 def _icc_to_srgb(im, icc, path):
     "`im` (L, RGB or CMYK) as sRGB, by its embedded profile `icc` (bytes)."
@@ -189,7 +192,7 @@ def _open_photo(path):
         im.load()
         return im
 
-# %% ../nbs/00_imaging.ipynb #91bc4a0a
+# %% ../nbs/00_imaging.ipynb #539891b0
 @contextlib.contextmanager
 def _reading(path):
     "Whatever the decoders throw at a bad file becomes a `PhotoError`."
@@ -197,7 +200,8 @@ def _reading(path):
     except Image.UnidentifiedImageError: raise _not_a_photo(path) from None
     except Image.DecompressionBombError as e:
         pixels = int(re.search(r'(\d+) pixels', str(e))[1])
-        raise PhotoError(path, f'the photo is too large: it has {pixels:,} pixels, the limit is {MAX_PIXELS:,}', 'Scale it down first.') from None
+        reason = f'the photo is too large: it has {pixels:,} pixels, the limit is {MAX_PIXELS:,}'
+        raise PhotoError(path, reason, 'Scale it down first.') from None
     except PermissionError: raise PhotoError(path, 'you have no permission to read it', 'Change its permissions.') from None
     except MemoryError: raise PhotoError(path, 'there is not enough memory to read it', 'Scale it down, or close programs.') from None
     except _NotRead as e: raise PhotoError(path, str(e), _SAVE_AS) from None
@@ -225,7 +229,7 @@ def _tiff16(path):
             a = _cv2_decode(data)
         return (a.transpose(1, 2, 0) if page.planarconfig == 2 else a), alpha
 
-# %% ../nbs/00_imaging.ipynb #fe2c8c65
+# %% ../nbs/00_imaging.ipynb #1a4c4e21
 def _is_deep(im, path):
     "Whether a grey or colour photo has more than 8 bits; ink (CMYK) and Lab count as 8."
     if im.mode.startswith('I'): return True
@@ -236,7 +240,8 @@ def _is_deep(im, path):
 def _agree(px, im):
     "Raise when the upper bytes of uint16 `px` (H, W, 3) are not what Pillow decoded."
     seen = np.asarray(im.convert('RGB'))
-    if px.shape != seen.shape or not np.array_equal((px >> 8).astype(np.uint8), seen): raise _NotRead('two decoders disagree about its 16 bits')
+    if px.shape != seen.shape or not np.array_equal((px >> 8).astype(np.uint8), seen):
+        raise _NotRead('two decoders disagree about its 16 bits')
 
 def _deep_pixels(im, path):
     "uint16 (H, W, 1 or 3) and alpha, uint16 (H, W) or None, as the file has them, but TIFFs turned."
@@ -250,7 +255,7 @@ def _deep_pixels(im, path):
     if im.format == 'PNG' or im.tag_v2.get(284) != 2: _agree(px, im)
     return px, alpha # (of TIFFs stored in planes Pillow reads something else)
 
-# %% ../nbs/00_imaging.ipynb #29b2c132
+# %% ../nbs/00_imaging.ipynb #5e7716b4
 def _tone_curve(tag):
     "Curve of an ICC profile (bytes of its tag) -> float32 (65536,): the light, 0 to 1, that each 16-bit number stands for."
     x, (kind, n) = np.linspace(0, 1, 65536), struct.unpack_from('>4s4xI', tag)
@@ -269,7 +274,8 @@ def _tone_curve(tag):
 
 def _icc_light(icc):
     "ICC profile (bytes) -> its matrix to XYZ, (3, 3) or (1, 1) for grey, and its curves. Raises `ValueError` when it uses tables."
-    tags = {name: icc[at:at + size] for name, at, size in struct.iter_unpack('>4sII', icc[132:132 + 12*struct.unpack_from('>I', icc, 128)[0]])}
+    table = icc[132:132 + 12*struct.unpack_from('>I', icc, 128)[0]]
+    tags = {name: icc[at:at + size] for name, at, size in struct.iter_unpack('>4sII', table)}
     if b'A2B0' in tags: raise ValueError('a profile of tables')
     if icc[16:20] == b'GRAY': return np.eye(1), [_tone_curve(tags[b'kTRC'])]
     matrix = np.array([struct.unpack_from('>3i', tags[c + b'XYZ'], 8) for c in (b'r', b'g', b'b')]).T/65536
@@ -392,7 +398,7 @@ def _deep_to_srgb(im, path):
     px = np.repeat(px, 3, 2) if px.shape[2] == 1 else px
     return px if alpha is None else _over_white(px, alpha)
 
-# %% ../nbs/00_imaging.ipynb #9d61a922
+# %% ../nbs/00_imaging.ipynb #3831ff28
 def _srgb_pixels(im, path):
     "Pixels of a photo that `_open_photo` loaded: uint8 or uint16 (H, W, 3), sRGB; TIFFs upright, others still as stored."
     if not _is_deep(im, path): return np.array(_to_srgb(im, path))
@@ -404,7 +410,7 @@ def _srgb_pixels(im, path):
 def open_photo(
     path, # A photo file: JPEG, PNG, TIFF, WebP, BMP or GIF (first picture of several)
 )->Photo: # Pixels in sRGB, upright, and what has to go back into a file
-    """Read a photo with all that belongs to it: 16 bits stay 16 bits (PNG, TIFF; CMYK and Lab give 8), whatever the content is, not the name.
+    """Read a photo with all that belongs to it. 16 bits stay 16 bits (PNG, TIFF; CMYK and Lab give 8). The content decides, not the name.
     Raises `PhotoError` when the file is missing, empty, cut short, too large or no photo."""
     path = Path(path)
     _check_file(path)
@@ -528,7 +534,7 @@ def _exif_bytes(exif, room):
         if len(data := exif.tobytes()) <= room: return data
     return None
 
-# %% ../nbs/00_imaging.ipynb #01b7b6f4
+# %% ../nbs/00_imaging.ipynb #51806761
 def _tiff_bytes(px, exif, profile, dpi, xmp):
     "A TIFF file: pixels (H, W) or (H, W, 3), uint8 or uint16."
     (h, w), order = px.shape[:2], px.dtype.newbyteorder('<')
@@ -536,8 +542,9 @@ def _tiff_bytes(px, exif, profile, dpi, xmp):
     def squeeze(strip): return zlib.compress(np.concatenate([strip[:, :1], np.diff(strip, axis=1)], 1).astype(order).tobytes())
     strips = [squeeze(px[y:y + rows]) for y in range(0, h, rows)]
     sizes = [len(s) for s in strips]
-    tags = {256: w, 257: h, 258: (8*px.itemsize,)*channels, 259: 8, 262: 1 if channels == 1 else 2, 277: channels, 278: rows, 279: tuple(sizes),
-            317: 2, 273: (0, *np.cumsum(sizes[:-1]).tolist()), 34675: profile, 700: xmp} | (dict(zip((282, 283, 296), (*dpi, 2))) if dpi else {})
+    tags = {256: w, 257: h, 258: (8*px.itemsize,)*channels, 259: 8, 262: 1 if channels == 1 else 2, 277: channels, 278: rows, 317: 2,
+            273: (0, *np.cumsum(sizes[:-1]).tolist()), 279: tuple(sizes), 34675: profile, 700: xmp}
+    if dpi: tags |= {282: dpi[0], 283: dpi[1], 296: 2}
     for tag, value in tags.items():
         if value is not None: exif[tag] = value
     return b''.join([exif.tobytes()[6:], *strips]) # Pillow adds the length of the table to tag 273, where the strips begin
@@ -568,7 +575,7 @@ def _encode(px, kind, profile, exif, dpi, xmp, quality):
     Image.fromarray(px).save(memory := io.BytesIO(), kind, **(options if kind != 'BMP' else dict(dpi=dpi) if dpi else {}))
     return memory.getvalue()
 
-# %% ../nbs/00_imaging.ipynb #af1bd716
+# %% ../nbs/00_imaging.ipynb #000965e5
 def save_photo(
     path, # Where to; the suffix chooses the format. Missing folders are made
     pixels, # (H, W, 3) or grey (H, W), in sRGB: uint8, uint16, or float in [0, 1]
@@ -576,17 +583,19 @@ def save_photo(
     note:str='', # What was done, for the EXIF data (ASCII)
     quality:int=95, # Of JPEG and WebP, 1 to 100
 )->Path: # The file written
-    """Write a photo, whole or not at all. PNG and TIFF hold uint16 pixels, and float ones of a `like` with 16 bits, with 16 bits; everything
-    else has 8. JPEG keeps full colour resolution (4:4:4). BMP holds pixels only. Raises `PhotoError` for an unknown suffix, an array that
-    is no photo, one too long for the format, and when the disk refuses."""
+    """Write a photo, whole or not at all. PNG and TIFF hold uint16 pixels, and float ones of a `like` with 16 bits, with 16 bits; all else
+    has 8. JPEG keeps full colour resolution (4:4:4). BMP holds pixels only. Raises `PhotoError` for an unknown suffix, an array that is
+    no photo, one too long for the format, a damaged profile or EXIF block, and when the disk refuses."""
     path = Path(path)
     like, (img, kind) = like or Photo(None), _writable(path, pixels)
     try:
         px, profile = _as_stored(img, kind, like)
         data = _encode(px, kind, profile, _exif_of(like.exif, note), like.dpi, like.xmp, quality)
+    except (OSError, ValueError, RuntimeError, SyntaxError, struct.error, ImageCms.PyCMSError) as e:
+        raise PhotoError(path, f'could not be made ({e})', 'Try another format, or leave out the EXIF data and the profile.') from e
+    try:
         with write_beside(path) as tmp: tmp.write_bytes(data)
-    except (OSError, ValueError, RuntimeError, ImageCms.PyCMSError) as e:
-        raise PhotoError(path, f'could not be written ({e})', _WAY_OUT) from e
+    except (OSError, ValueError) as e: raise PhotoError(path, f'could not be written ({e})', _WAY_OUT) from e
     return path
 
 def write_photo(
