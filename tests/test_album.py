@@ -1,6 +1,7 @@
 "Whole folders as they come: processes that are killed or started twice, a thousand photos, 24 megapixels, links in circles, odd names."
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -227,3 +228,23 @@ def test_a_result_without_a_mask_is_not_taken_for_one(few, tmp_path, toy):
     page = s.reports[0].read_text(encoding='utf-8')
     assert page.count('type="range"') == 5 and 'without a mask' not in page
     for p in s.restored: assert read_mask(p.with_name(f'{p.name}.invented.png'))[0].shape == read_photo(p).shape[:2]
+
+
+def test_the_page_obeys_the_arrow_keys_and_fetches_nothing(few, tmp_path, toy):
+    playwright = pytest.importorskip('playwright.sync_api')
+    chromium = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+    if not chromium: pytest.skip('there is no Chromium')
+    page_file = toy.restore_folder(few/'0'/'0.png', tmp_path/'out', progress=False, side_files=True).reports[0]
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
+        page, asked, errors = browser.new_page(), [], []
+        page.on('request', lambda r: asked.append(r.url))
+        page.on('pageerror', lambda e: errors.append(e))
+        page.goto(page_file.as_uri())
+        page.keyboard.press('Tab') # the link to the content,
+        page.keyboard.press('Tab') # the link to the photo,
+        page.keyboard.press('Tab') # and its slider
+        for _ in range(20): page.keyboard.press('ArrowRight')
+        shown = page.evaluate("document.querySelector('input[type=range]').previousElementSibling.style.getPropertyValue('--at')")
+        browser.close()
+    assert shown == '70%' and not errors and all(o.startswith(('file:', 'data:')) for o in asked)
