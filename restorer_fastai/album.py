@@ -147,7 +147,7 @@ def _stripes(h, n, margin=2):
         wide = slice(max(i - margin, 0), min(i + n + margin, h))
         yield wide, slice(i, min(i + n, h)), slice(i - wide.start, min(i + n, h) - wide.start)
 
-# %% ../nbs/13b_album.ipynb #a5b2a857
+# %% ../nbs/13b_album.ipynb #cac87b0a
 def mark_invented(
     before:np.ndarray, # (H, W, 3) uint8, uint16 or float in [0, 1]: the photo as it was
     after:np.ndarray, # The same shape: restored
@@ -160,7 +160,7 @@ def mark_invented(
     mask = np.zeros(before.shape[:2], np.uint8)
     for wide, rows, inner in _stripes(h, 64):
         brightness, colour, had = (c[inner] for c in changes(wide))
-        mask[rows] = FILLED*(brightness > max(.08, 4*usual)) + COLOURED*((colour > .04) & (black_and_white | (had < .03)))
+        mask[rows] = FILLED*(brightness > max(.08, 4*usual)) + COLOURED*(colour > .02 if black_and_white else (colour > .04) & (had < .03))
     return mask
 
 # %% ../nbs/13b_album.ipynb #1c313e89
@@ -208,7 +208,7 @@ def html_slider(
     slider = Input(type='range', min=0, max=100, value=50, aria_label=f'{name}: before, up to here', oninput=_SHOW, style='width:100%;margin:.4rem 0')
     return Figure(both, slider, Figcaption('Left of the slider as it was, right of it restored.'))
 
-# %% ../nbs/13b_album.ipynb #92a6eaff
+# %% ../nbs/13b_album.ipynb #71f77fb8
 def printable(
     path, # Any path: names on a disk may hold bytes that are no text
 )->str: # Text that can be printed and written anywhere
@@ -218,7 +218,7 @@ def printable(
 def _say(record):
     "A record in words."
     mode = {None: 'not asked what it is', 'black_and_white': 'black-and-white photo'}.get(record.get('mode'), record.get('mode'))
-    parts = [f"taken for: {mode}{' (told)' if record.get('told') else ''}", f"filled {record['filled']:.1%}", f"coloured {record['coloured']:.1%}"]
+    parts = [f"Taken for: {mode}{' (told)' if record.get('told') else ''}", f"filled {record['filled']:.1%}", f"coloured {record['coloured']:.1%}"]
     if record.get('strength', 1) < 1: parts.append(f"strength {record['strength']:g}")
     return ', '.join(parts + [o for o in ('keep_luma', 'roll') if record.get(o)])
 
