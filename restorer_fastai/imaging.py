@@ -172,7 +172,7 @@ def from_pil(
     im.load() # before asking how to turn it: Pillow turns TIFFs itself and then drops the tag
     return _upright(np.array(_to_srgb(im, name)), _orientation(im))
 
-# %% ../nbs/00_imaging.ipynb #f654301d
+# %% ../nbs/00_imaging.ipynb #bdd90d15
 MAX_PIXELS = 178_956_970 # the size above which Pillow, too, refuses to open a photo
 
 def _check_sums(f):
@@ -188,6 +188,8 @@ def _open_photo(path):
         _check_sums(f)
         im = Image.open(f, formats=_FORMATS)
         if im.width*im.height > MAX_PIXELS: raise Image.DecompressionBombError(f'{im.width*im.height} pixels')
+        if im.format == 'TIFF' and sum((o[2] - o[0])*(o[3] - o[1]) for _, o, *_ in im.tile) < im.width*im.height:
+            raise ValueError('it has fewer strips than its size needs') # Pillow would leave the rest black
         im.info.update(orientation=_orientation(im), kept=_kept_exif(im)) # now: Pillow turns TIFFs when it loads them, then drops the tag
         im.load()
         return im
@@ -345,11 +347,13 @@ def photo_exif(
     try: return _kept_exif(_open_photo(path))
     except Exception: return None
 
-# %% ../nbs/00_imaging.ipynb #e948ecf3
+# %% ../nbs/00_imaging.ipynb #9a65bfc4
 def _pages(path):
     "How many pictures the file holds; 1 when it is too damaged to count."
     try:
-        with Image.open(path, formats=_FORMATS) as im: return getattr(im, 'n_frames', 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore') # about the size, and about damage behind the first picture
+            with Image.open(path, formats=_FORMATS) as im: return getattr(im, 'n_frames', 1)
     except Exception: return 1
 
 def _dpi(im, orientation):

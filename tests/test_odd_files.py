@@ -317,6 +317,7 @@ BAD = {
     'strips far away.tif': (grey_tiff(8, b'\0\1\2\3')[:-20] + b'\xff'*8, f'{CUT}|{TIFF_KIND}'),
     'unknown squeeze.tif': (grey_tiff(8, b'1234', t259=(3, 34712)), f'{CUT}|{TIFF_KIND}'),
     'no size.tif': (grey_tiff(8, b'1234', w=0, h=0), f'{CUT}|{TIFF_KIND}'),
+    'too few strips.tif': (grey_tiff(8, b'1234', h=9, t278=(4, 1)), CUT),
     'no table.tif': (b'II*\0\xff\xff\xff\0', f'{NO_PHOTO}|{TIFF_KIND}|{CUT}'),
 }
 
