@@ -22,5 +22,6 @@ from .report import *
 from .train import *
 from .restore import *
 from .album import *
+from .graph import *
 from .benchmark import *
 from .app import *

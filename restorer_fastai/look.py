@@ -43,7 +43,7 @@ def apply_curves(
     y = knots.gather(2, i)*(1 - share) + knots.gather(2, i + 1)*share
     return y.view_as(x) + (x - inside)
 
-# %% ../nbs/04a_look.ipynb #877e6cb0
+# %% ../nbs/04a_look.ipynb #5a9662ad
 def colour_transform(
     x:Tensor, # (N, 3, H, W), about [0, 1]
     numbers:Tensor, # (N, 6K + 15): black levels (3), gains - 1 (3), two sets of curves (3K each) and the matrix (9), as differences from the identity
@@ -54,7 +54,7 @@ def colour_transform(
     first, second = (numbers[:, 6:-9].view(n, 2, 3, k) + torch.linspace(0, 1, k, device=x.device)).unbind(1)
     matrix = numbers[:, -9:].view(n, 3, 3) + torch.eye(3, device=x.device)
     x = apply_curves((x - low)*(1 + gain), first)
-    with torch.autocast(x.device.type, enabled=False): x = (matrix @ x.flatten(2)).view_as(x)
+    x = (matrix[..., None, None]*x[:, None]).sum(2) # not a matrix product: that would be computed in bf16 where convolutions are
     return apply_curves(x, second)
 
 # %% ../nbs/04a_look.ipynb #1380ce9d
