@@ -129,7 +129,7 @@ def _read_label(path):
     if h.hexdigest() != expected: raise WeightsError(path, 'it is damaged (the content hash differs)', 'Write it again with `export_onnx`.')
     return label
 
-# %% ../nbs/13c_graph.ipynb #9dee2238
+# %% ../nbs/13c_graph.ipynb #d08107e5
 def _need(module):
     "Raise ImportError with what to do when an extra is missing."
     if importlib.util.find_spec(module) is None: raise ImportError(f"{module} is missing: pip install 'restorer_fastai[fast]'")
@@ -141,12 +141,6 @@ class _Graph(nn.Module):
         from restorer_fastai.look import Context
         return self.net(photo, Context(vector=vector))
 
-def _matrix_product(a, b):
-    "(N, 3, 3) @ (N, 3, P) in ONNX, element by element."
-    from onnxscript import opset20 as op
-    axis = lambda i: op.Constant(value_ints=[i])
-    return op.ReduceSum(op.Mul(op.Unsqueeze(a, axis(3)), op.Unsqueeze(b, axis(1))), axis(2), keepdims=0)
-
 def _trace(net):
     "A `RestorerNet` as the bytes of an ONNX model."
     graph, h, w = _Graph(fold_norms(net).cpu()), torch.export.Dim('h', min=2, max=2**11), torch.export.Dim('w', min=2, max=2**11)
@@ -155,7 +149,7 @@ def _trace(net):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # notes of PyTorch to its own developers
         program = torch.onnx.export(graph, kwargs=inputs, dynamic_shapes=sizes, input_names=list(inputs), output_names=['restored'],
-            dynamo=True, verbose=False, custom_translation_table={torch.ops.aten.matmul.default: _matrix_product})
+            dynamo=True, verbose=False)
     return program.model_proto.SerializeToString()
 
 # %% ../nbs/13c_graph.ipynb #01707602
