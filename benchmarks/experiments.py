@@ -34,13 +34,14 @@ from restorer_fastai.weights import load_weights, save_weights
 
 CHOSEN = NetConfig(norm='batch', look=True, residual=True, head=48)
 EXPERIMENTS = { # name -> (title, changes of the network, of the recipe, of the stage)
-    'base': ('chosen: look, residual, batch norm, head of 48 channels, MSE, parts at any scale', {}, {}, {}),
+    'base': ('chosen: look, residual, batch norm, head of 48 channels, PSNR loss, parts at any scale', {}, {}, {}),
     'no_look': ('no look: the U-Net sees whole frames and finds the sign itself', dict(look=False), {}, dict(view='frame')),
     'no_look_parts': ('no look, parts', dict(look=False), {}, {}),
     'photo': ('predict the photo, not a residual', dict(residual=False), {}, {}),
     'y_range': ('predict the photo through a sigmoid (-3, 3)', dict(residual=False, y_range=(-3, 3)), {}, {}),
     'weight_norm': ('weight norm', dict(norm='weight'), {}, {}),
     'no_norm': ('no norm in the decoder', dict(norm='none'), {}, {}),
+    'mse': ('MSE', {}, dict(loss='mse'), {}),
     'l1': ('L1', {}, dict(loss='l1'), {}),
     'perceptual': ('MSE + 0.01 perceptual (SqueezeNet)', {}, dict(loss='mse + 0.01*perceptual'), {}),
     'stock_adam': ("fastai's Adam as it is (eps 1e-5)", {}, {}, {}),
@@ -62,7 +63,7 @@ def recipe_of(name, start, photos, bs, seed):
     _, network, changes, stage = EXPERIMENTS[name]
     network = replace(CHOSEN, **network)
     stage = Stage(**(dict(kind='generator', size=64, samples=photos, bs=bs, lr=1e-3, view='part', zoom=4) | stage))
-    shared = dict(mix='archive', loss='mse', valid_samples=16, keep='last', seed=seed, critic=dict(nf=8))
+    shared = dict(mix='archive', loss='psnr', valid_samples=16, keep='last', seed=seed, critic=dict(nf=8))
     return Recipe(**(shared | dict(name=name, stages=(stage,), network=network, start=start if network.look else None) | changes))
 
 

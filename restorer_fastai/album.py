@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FILLED', 'COLOURED', 'Job', 'plan_album', 'mark_invented', 'write_mask', 'read_mask', 'html_slider', 'printable',
-           'write_album_report', 'FolderSummary']
+           'write_album_report', 'FileOutcome', 'why_failed', 'FolderSummary']
 
-# %% ../nbs/13b_album.ipynb #d5716ea8
+# %% ../nbs/13b_album.ipynb #e512e43f
 import base64, contextlib, fnmatch, glob, hashlib, json, os, re, unicodedata
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from PIL import Image, PngImagePlugin
 from . import __version__
 from .imaging import (FileError, PHOTO_SUFFIXES, PhotoError, find_photos, open_photo, read_photo, result_path, rgb_to_ycbcr,
     save_photo, to_float, write_beside)
-from .restore import Restorer, _check_wishes
+from .restore import Restorer, check_wishes
 from .weights import WeightsError
 
 # %% ../nbs/13b_album.ipynb #dcfddfd1
@@ -100,7 +100,7 @@ def _frame(self:Restorer, thumbnail):
     from restorer_fastai.negative import find_frame # here, because most photos are no negatives
     return find_frame(thumbnail)
 
-# %% ../nbs/13b_album.ipynb #49486381
+# %% ../nbs/13b_album.ipynb #aa47e2cd
 def _shared_look(seen):
     "The looks of the photos of a folder, in which all negatives share the mean of their colour transforms."
     films = [s for s in seen if s and s.mode == 'negative' and getattr(s.context, 'vector', None) is not None]
@@ -112,24 +112,21 @@ def _shared_look(seen):
     return [s._replace(context=s.context._replace(kind=kind, vector=vector)) if id(s) in shared else s for s in seen]
 
 @patch
-def _look_at_rolls(self:Restorer,
-    photos, # Paths; those in one folder are one roll
-    mode:str=None, # What is known about them, as in `restore`
-    on_photo=None, # Called with each path before it is looked at
-)->dict: # Path -> what was seen; None for a photo that cannot be read
-    "Look at all photos; the negatives of a folder get one look."
-    looks, rolls = {}, {}
-    for photo in photos: rolls.setdefault(photo.parent, []).append(photo)
-    for roll in rolls.values():
-        looks.update(zip(roll, _shared_look([self._look_at(photo, mode, on_photo) for photo in roll])))
-    return looks
-
-@patch
 def _look_at(self:Restorer, photo, mode, on_photo):
     if on_photo: on_photo(photo)
     try: return self._look(read_photo(photo), mode)
     except WeightsError: raise
     except Exception: return None # it will be read once more to be restored, and then its fault is reported
+
+@patch
+def look_at_roll(self:Restorer,
+    photos:list, # Paths of the frames
+    mode:str=None, # What is known about them, as in `restore`
+    on_photo=None, # Called with each path before it is looked at
+)->dict: # Path -> what was seen, for `restore_file`; None for a photo that cannot be read
+    "Look at the frames of one roll of film: the negatives get one look. Raises `ValueError` for a mode that there is not."
+    check_wishes(mode)
+    return dict(zip(photos, _shared_look([self._look_at(photo, mode, on_photo) for photo in photos])))
 
 # %% ../nbs/13b_album.ipynb #feac739f
 FILLED, COLOURED = 1, 2 # the codes in a mask; 3 is both
@@ -208,7 +205,7 @@ def html_slider(
     slider = Input(type='range', min=0, max=100, value=50, aria_label=f'{name}: before, up to here', oninput=_SHOW, style='width:100%;margin:.4rem 0')
     return Figure(both, slider, Figcaption('Left of the slider as it was, right of it restored.'))
 
-# %% ../nbs/13b_album.ipynb #71f77fb8
+# %% ../nbs/13b_album.ipynb #78fca465
 def printable(
     path, # Any path: names on a disk may hold bytes that are no text
 )->str: # Text that can be printed and written anywhere
@@ -220,7 +217,7 @@ def _say(record):
     mode = {None: 'not asked what it is', 'black_and_white': 'black-and-white photo'}.get(record.get('mode'), record.get('mode'))
     parts = [f"Taken for: {mode}{' (told)' if record.get('told') else ''}", f"filled {record['filled']:.1%}", f"coloured {record['coloured']:.1%}"]
     if record.get('strength', 1) < 1: parts.append(f"strength {record['strength']:g}")
-    return ', '.join(parts + [o for o in ('keep_luma', 'roll') if record.get(o)])
+    return ', '.join(parts + [o for o in ('keep_luma', 'roll') if record.get(o)] + list(record.get('notes', ())))
 
 def _shown(job, short_side):
     "The part of the page for one photo: slider and mask side by side where there is room, and what was done."
@@ -284,7 +281,88 @@ def _sweep(jobs):
             with contextlib.suppress(OSError), _claim(job.result) as free:
                 if free: (folder/name).unlink(missing_ok=True)
 
-# %% ../nbs/13b_album.ipynb #a15678bb
+# %% ../nbs/13b_album.ipynb #cf6c12ab
+@dataclass(frozen=True)
+class FileOutcome:
+    "What became of one photo file."
+    photo: Path # What was restored
+    result: Path # Where the result lies
+    did: str # 'restored', 'skipped' (the result was there already) or 'busy' (another process is working on it)
+    mode: str|None = None # What the photo was taken for; None: a network that does not look
+    notes: tuple = () # What the result lacks of the photo's file, in words
+
+    def __str__(self):
+        said = dict(skipped='already there', busy='left to another process').get(self.did) or (self.mode or self.did).replace('_', '-')
+        return '; '.join([said, *self.notes])
+
+def _lacks(photo, result):
+    "What a result lacks of the file of a `Photo`, in words."
+    notes = []
+    if photo.pages > 1: notes.append(f'{photo.pages} pictures in the file, only the first is restored')
+    if photo.bits == 16 and result.suffix.lower() not in ('.png', '.tif', '.tiff'): notes.append('16 bits became 8, which PNG and TIFF would keep')
+    return tuple(notes)
+
+# %% ../nbs/13b_album.ipynb #434d930a
+def _in_short(record):
+    "A record as one line for a photo's EXIF data."
+    said = [record['mode'] or 'photo', *(f'strength {record["strength"]:g}' for _ in range(record['strength'] < 1)),
+            *(o for o in ('keep_luma', 'roll') if record[o])]
+    return f"Restored by restorer_fastai {record['version']} with {record['weights']} (SHA-256 {(record['sha256'] or 'unknown')[:16]}): {', '.join(said)}"
+
+@patch
+def _record(self:Restorer, seen, mask, **wishes):
+    "What was done to a photo, JSON-able."
+    shares = {name: round(float((mask & code > 0).mean()), 4) for name, code in (('filled', FILLED), ('coloured', COLOURED))} if mask is not None else {}
+    return dict(wishes, mode=seen.mode, weights=self.name, sha256=self.meta.get('sha256'), version=__version__, **shares)
+
+@patch
+def _write_restored(self:Restorer, job, seen, mode, strength, keep_luma, quality, on_tile):
+    "Restore one photo that was claimed; the mask is written first, so that no result is without."
+    photo, roll, mask = open_photo(job.photo), seen is not None, None
+    seen = seen or self._look(photo.pixels, mode)
+    y = self._restore_array(photo.pixels, seen, strength, keep_luma, on_tile)
+    if job.mask: mask = mark_invented(photo.pixels, y, seen.mode == 'black_and_white', lambda x: self._in_new_colours(x, seen))
+    notes = _lacks(photo, job.result)
+    record = self._record(seen, mask, told=mode is not None, strength=strength, keep_luma=keep_luma, roll=roll, quality=quality, notes=notes)
+    if job.mask: write_mask(job.mask, mask, record)
+    save_photo(job.result, y, photo, _in_short(record).encode('ascii', 'replace').decode(), quality)
+    return FileOutcome(job.photo, job.result, 'restored', seen.mode, notes)
+
+# %% ../nbs/13b_album.ipynb #b1037562
+@patch
+def restore_file(self:Restorer,
+    photo, # The photo file
+    result, # Where to; the suffix chooses the format. Missing folders are made
+    mode:str=None, # As in `restore`
+    strength:float=1., # As in `restore`
+    keep_luma:bool=False, # As in `restore`
+    quality:int=95, # Of JPEG and WebP, 1 to 100
+    overwrite:bool=False, # Restore again when the result is there already?
+    mask=None, # Where to write what was made up, a .png file; nowhere when not given
+    seen=None, # What `look_at_roll` saw in this photo; it is looked at alone when not given
+    on_tile=None, # As in `restore`
+)->FileOutcome: # What was done, what the photo was taken for, and what the result lacks
+    """Restore one photo from file to file: format, size, profile, date, camera and place stay; nothing is half-written; two processes do not do it
+    twice. Raises `PhotoError` for a photo that cannot be read, a result that cannot be written or would replace the photo, `ValueError` for
+    wishes that cannot be, `WeightsError` when the network is at fault."""
+    check_wishes(mode, strength, keep_luma)
+    job = Job(Path(photo), Path(result), Path(mask) if mask else None)
+    _check_jobs([job])
+    with _claim(job.result) as free:
+        if os.path.isfile(job.result) and not overwrite: return FileOutcome(job.photo, job.result, 'skipped')
+        if not free: return FileOutcome(job.photo, job.result, 'busy')
+        return self._write_restored(job, seen, mode, strength, keep_luma, quality, on_tile)
+
+def why_failed(
+    error:Exception, # What restoring a photo raised
+)->str: # Reason and remedy; the name of the file is left out where the error has it apart
+    "An exception as text for a person."
+    if isinstance(error, FileError): return f'{error.reason}. {error.remedy}'
+    if type(error) is ValueError: return f'{error}.'
+    memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or 'alloc' in str(error)
+    return f'{type(error).__name__}: {error}' + ('. Not enough memory: use a smaller tile.' if memory else '')
+
+# %% ../nbs/13b_album.ipynb #a0660e59
 @dataclass
 class FolderSummary:
     "What became of the photos of a folder."
@@ -294,14 +372,18 @@ class FolderSummary:
     failed: list = field(default_factory=list) # Pairs (photo or folder, reason and remedy)
     busy: list = field(default_factory=list) # Paths that another process is working on
     modes: dict = field(default_factory=dict) # Path written -> what the photo was taken for
+    notes: list = field(default_factory=list) # Pairs (photo, what its result lacks, in words)
     reports: list = field(default_factory=list) # Pages written
 
     def __str__(self):
         counts = f'{len(self.restored)} restored, {len(self.skipped)} skipped (already there), {len(self.failed)} failed'
         if self.busy: counts += f', {len(self.busy)} left to another process'
-        return printable('\n'.join([f'{counts}; see {self.out}', *(f'  {p}: {why}' for p, why in self.failed)]))
+        alike = {}
+        for photo, note in self.notes: alike.setdefault(note, []).append(photo)
+        noted = (f'  {ps[0] if len(ps) == 1 else f"{len(ps)} photos"}: {note}' for note, ps in alike.items())
+        return printable('\n'.join([f'{counts}; see {self.out}', *noted, *(f'  {p}: {why}' for p, why in self.failed)]))
 
-# %% ../nbs/13b_album.ipynb #b9d06f68
+# %% ../nbs/13b_album.ipynb #73a9bb9e
 @contextlib.contextmanager
 def _bar(total, show):
     "A progress bar with time left, on stderr. Yields `update(photos done, name)`; photos done may be a fraction."
@@ -316,64 +398,29 @@ def _bar(total, show):
         task = bar.add_task('', total=total)
         yield lambda done, name: bar.update(task, completed=done, description=escape(printable(name)))
 
-def _why(e):
-    "An exception as reason and remedy."
-    if isinstance(e, FileError): return f'{e.reason}. {e.remedy}'
-    if type(e) is ValueError: return f'{e}.'
-    memory = isinstance(e, (MemoryError, torch.OutOfMemoryError)) or 'alloc' in str(e)
-    return f'{type(e).__name__}: {e}' + ('. Not enough memory: use a smaller tile.' if memory else '')
-
-# %% ../nbs/13b_album.ipynb #6bed946d
-@dataclass(frozen=True)
-class _Wishes:
-    "How every photo of a folder is to be restored: see `restore_folder`."
-    mode:str|None
-    strength:float
-    keep_luma:bool
-    roll:bool
-    quality:int
-
-def _in_short(record):
-    "A record as one line for a photo's EXIF data."
-    said = [record['mode'] or 'photo', *(f'strength {record["strength"]:g}' for _ in range(record['strength'] < 1)),
-            *(o for o in ('keep_luma', 'roll') if record[o])]
-    return f"Restored by restorer_fastai {record['version']} with {record['weights']} (SHA-256 {(record['sha256'] or 'unknown')[:16]}): {', '.join(said)}"
-
+# %% ../nbs/13b_album.ipynb #87bae7b8
 @patch
-def _record(self:Restorer, seen, mask, wishes):
-    "What was done to a photo, JSON-able."
-    shares = {name: round(float((mask & code > 0).mean()), 4) for name, code in (('filled', FILLED), ('coloured', COLOURED))} if mask is not None else {}
-    return dict(asdict(wishes), mode=seen.mode, told=wishes.mode is not None, weights=self.name, sha256=self.meta.get('sha256'), version=__version__, **shares)
-
-# %% ../nbs/13b_album.ipynb #4ac8f0d9
-@patch
-def _restore_job(self:Restorer, job, wishes, looks, on_tile):
-    "Restore one photo of a folder; the mask is written first, so that no result is without. Returns what the photo was taken for."
-    photo, mask = open_photo(job.photo), None
-    seen = looks.get(job.photo) or self._look(photo.pixels, wishes.mode)
-    y = self._restore_array(photo.pixels, seen, wishes.strength, wishes.keep_luma, on_tile)
-    if job.mask: mask = mark_invented(photo.pixels, y, seen.mode == 'black_and_white', lambda x: self._in_new_colours(x, seen))
-    record = self._record(seen, mask, wishes)
-    if job.mask: write_mask(job.mask, mask, record)
-    save_photo(job.result, y, photo, _in_short(record).encode('ascii', 'replace').decode(), wishes.quality)
-    return seen.mode
-
-@patch
-def _try_job(self:Restorer, job, wishes, looks, overwrite, s, on_tile):
-    "Restore one photo unless it is done, or another process is at it; note in the summary `s` what became of it, and return that in words."
-    try:
-        with _claim(job.result) as free:
-            if os.path.isfile(job.result) and not overwrite: s.skipped.append(job.result); return 'already there'
-            if not free: s.busy.append(job.result); return 'left to another process'
-            mode = s.modes[job.result] = self._restore_job(job, wishes, looks, on_tile)
-            s.restored.append(job.result)
-            return 'restored' if mode is None else mode.replace('_', '-')
+def _try_job(self:Restorer, job, seen, s, **wishes):
+    "Restore one photo of a folder; note in the summary `s` what became of it, and return that in words."
+    try: done = self.restore_file(job.photo, job.result, mask=job.mask, seen=seen, **wishes)
     except WeightsError: raise # no fault of this photo
     except Exception as e: # whatever a decoder or a disk comes up with: the other photos can still be done
-        s.failed.append((job.photo, _why(e)))
+        s.failed.append((job.photo, why_failed(e)))
         return 'failed'
+    dict(restored=s.restored, skipped=s.skipped, busy=s.busy)[done.did].append(job.result)
+    if done.did == 'restored': s.modes[job.result] = done.mode
+    s.notes += [(job.photo, note) for note in done.notes]
+    return str(done)
 
-# %% ../nbs/13b_album.ipynb #40181a0f
+@patch
+def _look_at_rolls(self:Restorer, photos, mode, on_photo):
+    "Photo -> what was seen; the photos of each folder are one roll."
+    rolls, looks = {}, {}
+    for photo in photos: rolls.setdefault(photo.parent, []).append(photo)
+    for roll in rolls.values(): looks |= self.look_at_roll(roll, mode, on_photo)
+    return looks
+
+# %% ../nbs/13b_album.ipynb #5162c1b6
 @patch
 def restore_folder(self:Restorer,
     paths, # A folder or photo, a pattern such as 'scans/**/*.tif', or a list of these; folders with everything below
@@ -392,18 +439,18 @@ def restore_folder(self:Restorer,
     """Restore many photos; date, camera and place (EXIF) stay. Can be stopped and started again, and be run by several processes at once.
     Raises `PhotoError`, before it starts, as `plan_album` does, and `ValueError` for wishes that cannot be; `WeightsError` when the
     network is at fault."""
-    if keep_luma and mode not in (None, 'black_and_white'): raise ValueError(f'keep_luma is for black-and-white photos, not for mode={mode!r}')
-    _check_wishes(mode, strength)
-    s, wishes, missed = FolderSummary(Path(out)), _Wishes(mode, strength, keep_luma, roll, quality), []
+    check_wishes(mode, strength, keep_luma)
+    s, missed = FolderSummary(Path(out)), []
     jobs = plan_album(paths, out, suffix, side_files, missed)
-    s.failed += [(e.path, _why(e)) for e in missed]
+    s.failed += [(e.path, why_failed(e)) for e in missed]
     _sweep(jobs)
+    wishes = dict(mode=mode, strength=strength, keep_luma=keep_luma, quality=quality, overwrite=overwrite)
     with _bar(len(jobs), progress) as update:
-        rolls = [j.photo for j in jobs] if roll and not all(os.path.isfile(j.result) and not overwrite for j in jobs) else []
-        looks = self._look_at_rolls(rolls, mode, lambda photo: update(0, f'looking at {photo.name}'))
+        frames = [j.photo for j in jobs] if roll and not all(os.path.isfile(j.result) and not overwrite for j in jobs) else []
+        looks = self._look_at_rolls(frames, mode, lambda photo: update(0, f'looking at {photo.name}'))
         for i, job in enumerate(jobs):
             update(i, job.photo.name)
-            became = self._try_job(job, wishes, looks, overwrite, s, lambda done, total: update(i + done/total, job.photo.name))
+            became = self._try_job(job, looks.get(job.photo), s, **wishes, on_tile=lambda done, total: update(i + done/total, job.photo.name))
             if on_photo: on_photo(job.photo, became)
             update(i + 1, job.photo.name)
     if side_files: _write_reports(jobs, s)

@@ -136,8 +136,7 @@ def _holes(ratio, masks):
         return np.where(mask[..., None], fill, clean), dict(mask=mask, steps=[])
     return damage
 
-# %% ../nbs/13a_benchmark.ipynb #a2659e5d
-def _best(means, metric, but): return means[metric].drop(but, errors='ignore').max()
+# %% ../nbs/13a_benchmark.ipynb #4b0a6e8f
 def _tools(means, net): return [o for o in means.index if o not in ('damaged',) and not o.startswith(net.split(',')[0])]
 
 def _above_tools(metric='psnr', least=-np.inf):

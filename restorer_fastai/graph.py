@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GRAPH_CONTRACT', 'FoldedNet', 'fold_norms', 'weights_hash', 'GraphNet', 'load_graph']
 
-# %% ../nbs/13c_graph.ipynb #eb8e6aec
+# %% ../nbs/13c_graph.ipynb #e2548e6c
 import hashlib, importlib.util, json, warnings
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .imaging import write_beside
+from .look import Context, LooksFirst, colour_transform
 from .restore import Restorer
 from .weights import WeightsError, _content_hash
 
@@ -32,35 +33,17 @@ def _fold(module):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 m._modules.update({a: fuse_conv_bn_eval(conv, norm), b: nn.Identity()})
 
-# %% ../nbs/13c_graph.ipynb #133a1cbd
-class _Looks(nn.Module):
-    "What both fast networks share: the part that looks is small and stays as it was trained."
-    def __init__(self,
-        net, # `RestorerNet` whose `looker` is used
-    ):
-        super().__init__()
-        self.looker = net.looker
-
-    @torch.no_grad()
-    def look(self,
-        thumbnail:Tensor, # (N, 3, h, w) in [0, 1], the whole frame
-        mode=None, # What the user knows about the photo: see `allowed_kinds`
-    ): # `Context`, for every tile of the same photo
-        "See the whole frame once."
-        from restorer_fastai.look import Context
-        return Context() if self.looker is None else self.looker(thumbnail.as_subclass(Tensor), mode)
-
-# %% ../nbs/13c_graph.ipynb #208ab84c
+# %% ../nbs/13c_graph.ipynb #1d2abb7d
 def _holds(module, hook): return any(getattr(f, '__self__', None) is hook for f in module._forward_hooks.values())
 
-class FoldedNet(_Looks):
+class FoldedNet(LooksFirst):
     "What a `RestorerNet` computes, from layers that are called in turn. Made by `fold_norms`; it cannot be trained or saved."
     def __init__(self,
         net, # `RestorerNet`, its norms folded; taken apart
     ):
         from fastai.vision.models.unet import UnetBlock
-        super().__init__(net)
-        layers, self.residual = list(net.unet.layers), net.config.residual
+        super().__init__()
+        layers, self.looker, self.residual = list(net.unet.layers), net.looker, net.config.residual
         blocks = [m for m in layers if isinstance(m, UnetBlock)]
         self.kept = [next(i for i, m in enumerate(layers[0]) if _holds(m, b.hook)) for b in blocks]
         net.unet.sfs.remove() # the hooks
@@ -82,7 +65,6 @@ class FoldedNet(_Looks):
         context, # What `look` returned
     ) -> Tensor: # (N, 3, H, W), about [0, 1]
         "Restore a batch of photos, crops or tiles."
-        from restorer_fastai.look import colour_transform
         if context.vector is not None: x = colour_transform(x, context.vector)
         y = self._unet((x - self.mean)/self.std).float()*self.std
         return x + y if self.residual else y + self.mean
@@ -129,7 +111,7 @@ def _read_label(path):
     if h.hexdigest() != expected: raise WeightsError(path, 'it is damaged (the content hash differs)', 'Write it again with `export_onnx`.')
     return label
 
-# %% ../nbs/13c_graph.ipynb #d08107e5
+# %% ../nbs/13c_graph.ipynb #b328aca6
 def _need(module):
     "Raise ImportError with what to do when an extra is missing."
     if importlib.util.find_spec(module) is None: raise ImportError(f"{module} is missing: pip install 'restorer_fastai[fast]'")
@@ -138,7 +120,6 @@ class _Graph(nn.Module):
     "The folded network with tensors only, for tracing."
     def __init__(self, net): super().__init__(); self.net = net
     def forward(self, photo, vector=None):
-        from restorer_fastai.look import Context
         return self.net(photo, Context(vector=vector))
 
 def _trace(net):
@@ -167,15 +148,15 @@ def export_onnx(self:Restorer,
     with write_beside(path) as tmp: tmp.write_bytes(body + model.SerializeToString())
     return Path(path)
 
-# %% ../nbs/13c_graph.ipynb #736a8536
-class GraphNet(_Looks):
+# %% ../nbs/13c_graph.ipynb #5667cd50
+class GraphNet(LooksFirst):
     "A compiled graph under the contract of `RestorerNet`, on the CPU. Made by `load_graph`."
     def __init__(self,
         net, # `RestorerNet` the graph was made of
         compiled, # `openvino.CompiledModel`
     ):
-        super().__init__(net)
-        self.compiled = compiled
+        super().__init__()
+        self.looker, self.compiled = net.looker, compiled
 
     def forward(self,
         x:Tensor, # (1, 3, H, W) in [0, 1]; H and W multiples of 32

@@ -6,7 +6,7 @@
 __all__ = ['ARCHS', 'NORMS', 'IMAGENET_MEAN', 'IMAGENET_STD', 'round_to_8bit', 'bf16_is_fast', 'computing_in', 'InFloat32',
            'NetConfig', 'narrow_head', 'RestorerNet', 'build_network']
 
-# %% ../nbs/05_layers.ipynb #246f3548
+# %% ../nbs/05_layers.ipynb #056040ec
 import warnings
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
@@ -17,7 +17,7 @@ from fastai.vision.learner import create_unet_model
 from torch import Tensor, nn
 from torchvision import models
 
-from .look import Context, LookNet, colour_transform
+from .look import Context, LookNet, LooksFirst, colour_transform
 
 # %% ../nbs/05_layers.ipynb #051f25b5
 def round_to_8bit(
@@ -106,10 +106,10 @@ def narrow_head(
     unet.layers[last - 1] = nn.Sequential(ConvLayer(ni, nf, **norm), ConvLayer(nf, nf, **norm))
     unet.layers[last] = ConvLayer(nf, 3, ks=1, act_cls=None, norm_type=norm['norm_type'])
 
-# %% ../nbs/05_layers.ipynb #b7d12e16
+# %% ../nbs/05_layers.ipynb #67ea4462
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-class RestorerNet(nn.Module):
+class RestorerNet(LooksFirst):
     "A fastai U-Net under the project's contract: photos in [0, 1] in, photos in about [0, 1] out (unclamped, fp32)."
     compute_dtype = None # What the convolutions compute in; torch.bfloat16 where `bf16_is_fast`
     def __init__(self,
@@ -134,14 +134,6 @@ class RestorerNet(nn.Module):
             self.looker.eval() # it learns in a stage of its own
             self.looker.twice = not mode # one look is enough to learn from
         return self
-
-    @torch.no_grad()
-    def look(self,
-        thumbnail:Tensor, # (N, 3, h, w) in [0, 1], the whole frame with its longer side at most 256 px
-        mode=None, # What the user knows about the photo: see `allowed_kinds`; the plain U-Net has no use for it
-    ) -> Context: # To hand to `forward` with every tile of the same photo
-        "See the whole frame once."
-        return Context() if self.looker is None else self.looker(thumbnail.as_subclass(Tensor), mode)
 
     def forward(self,
         x:Tensor, # (N, 3, H, W) in [0, 1]; H and W multiples of 32

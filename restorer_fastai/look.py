@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['MODES', 'FRAME_KINDS', 'LEVELS', 'FREE', 'TURNED', 'STRETCHED', 'allowed_kinds', 'apply_curves', 'colour_transform',
-           'colour_statistics', 'flag_of', 'first_guess', 'Context', 'second_opinion', 'LookNet']
+           'colour_statistics', 'flag_of', 'first_guess', 'Context', 'second_opinion', 'LookNet', 'LooksFirst']
 
-# %% ../nbs/04a_look.ipynb #18f29090
+# %% ../nbs/04a_look.ipynb #c619a602
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision import models
+
+from .imaging import THUMBNAIL
 
 # %% ../nbs/04a_look.ipynb #fc3f7d10
 MODES = ('photo', 'black_and_white', 'negative')
@@ -94,7 +95,7 @@ def first_guess(
     gain = 1/(high - low).clamp(min=.05) - 1
     return torch.cat([low*stretched, gain*stretched, flag_of(TURNED, kind)*turn, low.new_zeros(len(low), 3*knots + 9)], 1)
 
-# %% ../nbs/04a_look.ipynb #10318c9a
+# %% ../nbs/04a_look.ipynb #b5f7af6a
 class Context(NamedTuple):
     "What the whole frame tells and a crop cannot. Empty for a network that does not look."
     mode_logits:Tensor|None=None # (N, modes), in the order of `MODES`: blind, whatever was told
@@ -115,14 +116,15 @@ def second_opinion(
 class LookNet(nn.Module):
     "A ResNet18 and colour statistics that say what a frame is and how its colours are to be turned."
     compute_dtype = None # What the convolutions compute in; None: 32-bit floats
-    size = 96 # Side of the square into which a frame is squeezed, px
+    size = THUMBNAIL # Side of the square into which a frame is squeezed, px
     twice = True # Look at the frame's inverse as well before deciding between photo and plain negative
     def __init__(self,
         knots:int=16, # K of the curves
         nf:int=256, # Hidden features of the heads
     ):
+        from torchvision.models import resnet18 # here, because it takes a second to import
         super().__init__()
-        self.knots, self.body = knots, models.resnet18(weights=None)
+        self.knots, self.body = knots, resnet18(weights=None)
         self.body.fc, ns = nn.Identity(), 512 + 3*len(LEVELS) + 3
         self.kind = nn.Sequential(nn.Linear(ns, nf), nn.ReLU(), nn.Linear(nf, len(FRAME_KINDS)))
         self.shared = nn.Sequential(nn.Linear(ns + len(FRAME_KINDS), nf), nn.ReLU(), nn.Linear(nf, nf), nn.ReLU())
@@ -159,3 +161,14 @@ class LookNet(nn.Module):
         kind = logits.masked_fill(~allowed_kinds(mode, len(frame)).to(logits.device), -torch.inf).argmax(1)
         modes = torch.stack([logits[:, [m == o for m in FRAME_KINDS.values()]].logsumexp(1) for o in MODES], 1)
         return Context(modes, kind, self.transform(features, quantiles, kind))
+
+# %% ../nbs/04a_look.ipynb #41a71d03
+class LooksFirst(nn.Module):
+    "A network that sees a whole frame before any part of it; its `looker` is a `LookNet`, or None."
+    @torch.no_grad()
+    def look(self,
+        thumbnail:Tensor, # (N, 3, h, w) in [0, 1], the whole frame with its longer side at most 256 px
+        mode=None, # What the user knows about the photo: see `allowed_kinds`; ignored without a `looker`
+    ) -> Context: # To hand to `forward` with every tile of the same photo
+        "See the whole frame once."
+        return Context() if self.looker is None else self.looker(thumbnail.as_subclass(Tensor), mode)

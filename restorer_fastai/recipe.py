@@ -6,10 +6,10 @@
 __all__ = ['STAGE_KINDS', 'MIN_SIZE', 'KEEP', 'RECIPES', 'WITHOUT_EFFECT', 'RATES', 'RecipeError', 'Stage', 'Recipe',
            'stage_name', 'seed_of', 'stage_seed', 'recipe_from_dict', 'load_recipe', 'can_follow']
 
-# %% ../nbs/11a_recipe.ipynb #8f5ae90a
+# %% ../nbs/11a_recipe.ipynb #2a41f6a7
 import json
 import zlib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 
@@ -85,13 +85,15 @@ class Recipe:
         "The recipe as plain values."
         return json.loads(json.dumps(asdict(self)))
 
-# %% ../nbs/11a_recipe.ipynb #4bd862ba
+# %% ../nbs/11a_recipe.ipynb #5c53ecec
+def _stage_name(i, kind, size): return f'{i+1:02d}-{kind}-{size}'
+
 def stage_name(
     recipe:Recipe, # The run's recipe
     i:int, # Index of the stage
 ) -> str: # Such as '01-generator-64'
     "How a stage is called in the log, the pictures and the bars."
-    return f'{i+1:02d}-{recipe.stages[i].kind}-{recipe.stages[i].size}'
+    return _stage_name(i, recipe.stages[i].kind, recipe.stages[i].size)
 
 def seed_of(
     *key, # Plain values

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RunRecords', 'figure_pixels', 'plot_epochs', 'write_report']
 
-# %% ../nbs/11c_report.ipynb #5349c544
+# %% ../nbs/11c_report.ipynb #308ad154
 import json
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from fastcore.xml import P, Pre
 from .gan import plot_turns
 from .imaging import FileError, read_photo
 from .page import html_picture, html_table, write_page
+from .recipe import _stage_name
 
 # %% ../nbs/11c_report.ipynb #1cea9aa7
 class RunRecords:
@@ -111,7 +112,7 @@ def _turns(o):
     return [html_picture(figure_pixels(plot_turns(rows.to_dict('records'))), f'{stage}: who trained when', short_side=2000, quality=90)
             for stage,rows in o.turns.groupby('stage')]
 
-# %% ../nbs/11c_report.ipynb #5fc94e09
+# %% ../nbs/11c_report.ipynb #1e3a727c
 def _pictures(o, most=8):
     "Sample sheets from the beginning to the end."
     paths = sorted(o.run.glob('samples/*.jpg'))
@@ -124,7 +125,7 @@ def _pictures(o, most=8):
 def _stages(o):
     rows = []
     for i,stage in enumerate(o.recipe['stages']):
-        name = f"{i+1:02d}-{stage['kind']}-{stage['size']}"
+        name = _stage_name(i, stage['kind'], stage['size'])
         ours, facts = (o.log[o.log.stage == name] if len(o.log) else o.log), o.facts.get('stages', {}).get(name, {})
         done = f"{int(ours.epoch.max()) if len(ours) else 0} of {stage['epochs']}"
         rows.append([name, done, stage['bs'], _number(stage['lr']), facts.get('seed', ''), _minutes(ours.seconds.sum()) if len(ours) else '',

@@ -223,14 +223,15 @@ class KeepBest(EpochEnd):
 
 def _as_scored(learn): return learn.weight_ema.swapped() if hasattr(learn, 'weight_ema') else nullcontext() # with its averaged weights
 
-# %% ../nbs/12_train.ipynb #d7a1cc9f
+# %% ../nbs/12_train.ipynb #c3920f84
 def _truth(recipe, stage):
     "What a stage's loader answers beside the clean photo."
     if stage.kind == 'look': return look_truth
     return told_mode if recipe.network.look and recipe.on_the_fly and stage.view == 'part' else None # so that no lesson is lost on a wrong guess
 
 def _stage_dls(recipe, stage, seed, data, device):
-    samples = stage.samples if stage.kind != 'critic' or stage.samples is None else max(stage.samples, stage.bs)
+    samples = stage.samples
+    if samples and stage.kind == 'critic': samples = max(samples, stage.bs) # its own loader drops what does not fill a batch
     set_seed(seed) # a loader's own random generator is drawn when it is made
     return get_dls(data, size=stage.size, bs=stage.bs, view=stage.view, on_the_fly=recipe.on_the_fly, mix=recipe.mix, samples=samples,
                    valid_samples=recipe.valid_samples, zoom=stage.zoom, truth=_truth(recipe, stage), seed=recipe.seed,
@@ -244,8 +245,8 @@ def _stage_learner(recipe, stage, state, dls, metrics, cbs):
         learn.freeze() if stage.frozen else learn.unfreeze()
         return learn
     if stage.kind == 'critic':
-        n = max(stage.samples, stage.bs) if stage.samples else len(dls.train_ds)
-        return critic_learner(critic_dls(state.generator.to(dls.device), dls, n=n, n_valid=recipe.valid_samples), net=state.critic, cbs=cbs)
+        photos = critic_dls(state.generator.to(dls.device), dls, n=dls.train.partial_n, n_valid=recipe.valid_samples)
+        return critic_learner(photos, net=state.critic, cbs=cbs)
     return GanLearner(dls, state.generator, state.critic, loss=recipe.loss, weights=stage.weights, critic_thresh=stage.critic_thresh,
                       max_critic=stage.max_critic, lr=stage.lr, critic_lr=stage.critic_lr, metrics=metrics, cbs=[TurnLog(), *cbs])
 
