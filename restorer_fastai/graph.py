@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['GRAPH_CONTRACT', 'FoldedNet', 'fold_norms', 'weights_hash', 'GraphNet', 'load_graph']
 
-# %% ../nbs/13c_graph.ipynb #e2548e6c
-import hashlib, importlib.util, json, warnings
+# %% ../nbs/13c_graph.ipynb #bc373667
+import hashlib, importlib.util, json, sys, warnings
 from pathlib import Path
 
 import torch
@@ -167,7 +167,18 @@ class GraphNet(LooksFirst):
         request = self.compiled.create_infer_request() # its own, for two threads may restore at once
         return torch.from_numpy(request.infer([t.contiguous().numpy() for t in inputs], share_inputs=True)[0].copy())
 
-# %% ../nbs/13c_graph.ipynb #1b9b1cf7
+# %% ../nbs/13c_graph.ipynb #41fd0912
+def _openvino():
+    "OpenVINO, imported without what reports each import. Raises ImportError when it is not installed."
+    _need('openvino')
+    hidden = 'openvino_telemetry' not in sys.modules
+    if hidden: sys.modules['openvino_telemetry'] = None # as Python notes what cannot be imported
+    try: import openvino
+    finally:
+        if hidden: sys.modules.pop('openvino_telemetry', None)
+    return openvino
+
+# %% ../nbs/13c_graph.ipynb #734e3055
 def load_graph(
     path, # What `export_onnx` wrote
     net, # The `RestorerNet` that it was made of, such as `Restorer.load().net`
@@ -177,8 +188,7 @@ def load_graph(
     "Let OpenVINO run a graph. Raises `WeightsError` when the file is missing, damaged, or of other weights, ImportError without the extra `[fast]`."
     label = _read_label(path)
     if label.get('weights') != weights_hash(net): raise WeightsError(path, 'it was made of other weights', 'Write it again with `export_onnx`.')
-    _need('openvino')
-    import openvino
+    openvino = _openvino()
     from restorer_fastai.layers import bf16_is_fast
     if dtype is None: dtype = torch.bfloat16 if bf16_is_fast('cpu') else torch.float32
     precision = {torch.float32: 'f32', torch.bfloat16: 'bf16'}[dtype]

@@ -248,3 +248,34 @@ def test_the_page_obeys_the_arrow_keys_and_fetches_nothing(few, tmp_path, toy):
         shown = page.evaluate("document.querySelector('input[type=range]').previousElementSibling.style.getPropertyValue('--at')")
         browser.close()
     assert shown == '70%' and not errors and all(o.startswith(('file:', 'data:')) for o in asked)
+
+
+# --- one file
+
+def test_one_file_says_what_became_of_it(few, tmp_path, toy):
+    photo, result = few/'0'/'2.jpg', tmp_path/'new'/'2.png'
+    done = toy.restore_file(photo, result)
+    assert (done.photo, done.result, done.did, done.mode, done.notes) == (photo, result, 'restored', None, ())
+    assert (read_photo(result) == toy.restore(photo)).all() and [*files(tmp_path/'new')] == ['2.png']
+    result.write_bytes(b'mine')
+    assert toy.restore_file(photo, result).did == 'skipped' and result.read_bytes() == b'mine'
+    assert toy.restore_file(photo, result, overwrite=True).did == 'restored' and result.read_bytes() != b'mine'
+
+def test_one_file_never_replaces_its_photo_nor_leaves_half_a_result(few, tmp_path, toy):
+    photo = few/'0'/'2.jpg'
+    before = files(few)
+    (tmp_path/'link.jpg').hardlink_to(photo)
+    for result in (photo, few/'1'/'..'/'0'/'2.jpg', tmp_path/'link.jpg'):
+        with pytest.raises(PhotoError, match='replace'): toy.restore_file(photo, result, overwrite=True)
+    class Enough(Exception): pass
+    def stop(done, total): raise Enough
+    with pytest.raises(Enough): toy.restore_file(photo, tmp_path/'new'/'2.jpg', mask=tmp_path/'new'/'m.png', on_tile=stop)
+    assert files(few) == before and not files(tmp_path/'new')
+
+def test_the_folder_sums_up_what_results_lack(few, tmp_path, toy):
+    for photo in list(few.rglob('*.png'))[:2]:
+        pixels = read_photo(photo).astype(np.uint16)*257
+        save_photo(photo, pixels)
+    s = toy.restore_folder(few, tmp_path/'out', suffix='.webp', progress=False)
+    assert len(s.restored) == 10 and [note for _, note in s.notes] == ['16 bits became 8, which PNG and TIFF would keep']*2
+    assert str(s).count('2 photos: 16 bits became 8') == 1

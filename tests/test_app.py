@@ -27,9 +27,21 @@ SOON = 120_000 # ms: longer than anything here takes on a busy machine
 @pytest.fixture(scope='module')
 def home(tmp_path_factory): return tmp_path_factory.mktemp('home')
 
+LISTEN_IN = """
+import os, sys
+def note(event, args):
+    if event == 'socket.connect' and isinstance(args[1], tuple): host = args[1][0]
+    elif event == 'socket.getaddrinfo': host = args[0]
+    else: return
+    if host not in ('127.0.0.1', 'localhost', '::1', None):
+        with open(os.environ['CALLS'], 'a') as f: f.write(f'{event} {host}\\n')
+sys.addaudithook(note)
+"""
+KILLED = 'import os, signal; from restorer_fastai.app import Desk; Desk(); os.kill(os.getpid(), signal.SIGKILL)'
+
 @pytest.fixture(scope='module')
 def server(home, tmp_path_factory):
-    "`restorer app` with small limits, as a process; its address."
+    "`restorer app` with small limits, as a process that notes whom it calls, where another was killed before; its address."
     import torch
     from restorer_fastai.layers import NetConfig, build_network
     from restorer_fastai.weights import save_weights
@@ -37,18 +49,25 @@ def server(home, tmp_path_factory):
     model = tmp_path_factory.mktemp('model')/'model.safetensors'
     save_weights(model, build_network(NetConfig('resnet18', norm='batch', look=True, residual=True, head=16)), {})
     args = [RESTORER, 'app', '--model', model, '--port', 0, '--max-mb', 1, '--max-megapixels', 1]
-    env = {**os.environ, 'TMPDIR': str(home), 'OMP_NUM_THREADS': '1', 'http_proxy': '', 'PYTHONUNBUFFERED': '1'}
+    ears = tmp_path_factory.mktemp('ears')
+    (ears/'sitecustomize.py').write_text(LISTEN_IN)
+    env = {**os.environ, 'TMPDIR': str(home), 'OMP_NUM_THREADS': '1', 'http_proxy': '', 'PYTHONUNBUFFERED': '1', 'PYTHONPATH': str(ears),
+           'CALLS': str(ears/'calls')}
+    subprocess.run([sys.executable, '-c', KILLED], env=env)
+    killed, = home.glob('restorer-app-*')
     process = subprocess.Popen([*map(str, args)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     said = []
     for line in process.stdout:
         said.append(line)
         if found := re.search(r'http://127\.0\.0\.1:\d+', line): break
     else: pytest.fail(''.join(said))
+    root, = home.glob('restorer-app-*') # everything lies there
+    assert root != killed # and what another left does not
     yield found[0]
-    assert list(home.glob('restorer-app-*')) # everything was there
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 143, process.stdout.read()
-    assert not list(home.iterdir()) # and nothing stays
+    assert not list(home.iterdir()) # nothing stays
+    assert not (ears/'calls').exists(), (ears/'calls').read_text()
 
 @pytest.fixture(scope='module')
 def browser():
@@ -92,7 +111,7 @@ def drop(page, *files):
 
 def restore(page, said):
     page.get_by_role('button', name='Restore').click()
-    page.get_by_text(said).wait_for()
+    page.locator('#told').get_by_text(said).wait_for()
 
 def download(page, button):
     "What a download button gives: name and bytes."
@@ -127,6 +146,58 @@ def border(page):
     "Where the slider's handle stands, in pixels."
     return page.get_by_test_id('slider').bounding_box()['x']
 
+def drop_folder(page, folder):
+    "Drag a folder from outside the browser onto the page."
+    box = page.locator('#photos').bounding_box()
+    devtools = page.context.new_cdp_session(page)
+    data = dict(items=[], files=[str(folder)], dragOperationsMask=1)
+    for kind in 'dragEnter', 'dragOver', 'drop':
+        devtools.send('Input.dispatchDragEvent', dict(type=kind, x=box['x'] + box['width']/2, y=box['y'] + box['height']/2, data=data))
+
+def test_a_folder_is_dropped_and_taken_for_one_roll(visit, tmp_path):
+    for name in ('a.png', '1957/b.jpg', '1957/.hidden.jpg'): write_photo(tmp_path/'roll'/name, 255 - sample_photo('china')[::8, ::8])
+    (tmp_path/'roll'/'notes.txt').write_text('two frames')
+    (tmp_path/'empty').mkdir()
+    page = visit()
+    drop_folder(page, tmp_path/'empty')
+    page.locator('#said', has_text='No photos').wait_for(state='attached')
+    drop_folder(page, tmp_path/'roll')
+    page.locator('#photos').get_by_text('b').first.wait_for()
+    page.get_by_label('One roll of film').check()
+    restore(page, '2 of 2 restored.')
+    assert sorted(o.split(':')[0] for o in page.locator('#told li').all_inner_texts()) == ['a.png', 'b.jpg']
+
+def test_wishes_are_offered_where_they_fit_and_losses_are_told(visit, tmp_path):
+    from PIL import Image
+    page, roof = visit(), Image.fromarray(sample_photo('china')[::8, ::8]).convert('L')
+    roof.save(tmp_path/'pages.tif', save_all=True, append_images=[roof])
+    luma, roll = page.get_by_label('Only add colour'), page.get_by_label('One roll of film')
+    for mode, fits in {'Black and white': (True, False), 'Colour photo': (False, False), 'Negative': (False, True), 'Find out': (False, True)}.items():
+        page.get_by_label(mode).check()
+        for wish, fit in zip((luma, roll), fits): wish.wait_for(state='visible' if fit else 'hidden')
+    page.get_by_label('Black and white').check()
+    luma.check()
+    drop(page, tmp_path/'pages.tif')
+    restore(page, '1 of 1 restored.')
+    assert '2 pictures in the file, only the first is restored' in page.locator('#told').inner_text()
+    (tmp_path/'out.tif').write_bytes(download(page, 'Download this photo')[1])
+    before, after = (read_photo(tmp_path/o).astype(float) @ (.299, .587, .114) for o in ('pages.tif', 'out.tif'))
+    assert abs(before - after).max() < 2
+
+def test_a_screen_reader_is_told_once_what_became_of_each_photo(visit, photos):
+    page = visit()
+    page.evaluate("""() => {
+        window.heard = []
+        const said = document.querySelector('#said')
+        new MutationObserver(() => window.heard.push(said.textContent)).observe(said, {childList: true, characterData: true, subtree: true})
+    }""")
+    assert page.locator('#said').get_attribute('role') == 'status'
+    drop(page, photos/'letter.jpg', photos/'scan.tif')
+    restore(page, '1 of 2 restored.')
+    page.wait_for_function("() => window.heard.at(-1) == '1 of 2 restored.'")
+    heard = page.evaluate('window.heard')
+    assert len(heard) == len(set(heard)) <= 3 and not any('%' in o for o in heard)
+
 def test_the_slider_by_mouse_and_by_keyboard_at_phone_width(visit, photos):
     page = visit(360, 740)
     page.get_by_role('button', name='Example: film').focus()
@@ -136,7 +207,7 @@ def test_the_slider_by_mouse_and_by_keyboard_at_phone_width(visit, photos):
     drop(page, photos/'scan.tif')
     page.get_by_role('button', name='Restore').focus()
     page.keyboard.press('Enter')
-    page.get_by_text('1 of 1 restored.').wait_for()
+    page.locator('#told').get_by_text('1 of 1 restored.').wait_for()
     page.get_by_test_id('imageslider-image').last.evaluate('o => o.decode()')
     assert page.evaluate('document.documentElement.scrollWidth') <= 360
     at = border(page)
@@ -173,7 +244,7 @@ def test_two_at_once_keep_their_photos_apart_and_leave_nothing(visit, photos, ho
     for page, mode in zip(pages, ('Negative', 'Colour photo')):
         page.get_by_label(mode).check()
         page.get_by_role('button', name='Restore').click()
-    for page in pages: page.get_by_text('1 of 1 restored.').wait_for()
+    for page in pages: page.locator('#told').get_by_text('1 of 1 restored.').wait_for()
     one, two = (download(page, 'Download this photo')[1] for page in pages)
     assert one != two
     def there(): return sorted(o.parent.name == 'result' for o in root.rglob('scan.tif'))
@@ -210,7 +281,7 @@ def test_nobody_reads_or_writes_elsewhere(server, home, photos, tmp_path):
     for path in (str(secret), 'https://example.com/a.png', str(root/'..'/'x')):
         file = dict(path=path, meta={'_type': 'gradio.FileData'})
         for where in 'queue/join', 'run/predict':
-            for fn in range(8): assert ask(f'{server}/gradio_api/{where}', dict(data=[[file], 'auto', 1], fn_index=fn, session_hash='x'))[0] == 403
+            for fn in range(9): assert ask(f'{server}/gradio_api/{where}', dict(data=[[file], 'auto', 1], fn_index=fn, session_hash='x'))[0] == 403
     assert b'secret' not in b''.join(o.read_bytes() for o in root.rglob('*') if o.is_file())
     assert ask(f'{server}/', Host='evil.example')[0] == 421
     assert ask(f'{server}/gradio_api/queue/join', dict(data=[]), Origin='http://evil.example')[0] == 403

@@ -1,4 +1,5 @@
 "The commands as a person starts them: real processes, real files, real exit codes."
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import pytest
 from restorer_fastai.imaging import find_photos, read_photo, write_photo
 
 RESTORER = Path(sys.executable).with_name('restorer')
+REPO = Path(__file__).parents[1]
 
 def start(*args, cwd, **env):
     "Start a command in a process group of its own, as a shell does."
@@ -62,7 +64,13 @@ def test_help_is_quick_and_names_every_command(tmp_path):
         out, _ = run('--help', cwd=tmp_path)
         times.append(time.perf_counter() - begin)
     assert min(times) < 1
-    assert all(name in out for name in ('samples', 'build', 'check', 'degrade', 'train', 'evaluate', 'restore'))
+    from restorer_fastai.cli import app
+    names = {o.name or o.callback.__name__ for o in app.registered_commands}
+    assert names == {'samples', 'build', 'check', 'degrade', 'train', 'report', 'restore', 'evaluate', 'app'}
+    listed = {line.split()[1] for line in out.splitlines() if line.startswith('│') and len(line.split()) > 3}
+    assert names <= listed
+    overview = json.loads((REPO/'nbs'/'40_cli.ipynb').read_text(encoding='utf-8'))['cells'][0]['source']
+    assert names == {line.split()[1] for line in overview if line.startswith('restorer ')}
 
 def test_version(tmp_path):
     from restorer_fastai import __version__
@@ -144,6 +152,21 @@ def test_restore_says_what_it_takes_each_photo_for(small, looking_model, tmp_pat
     for photo in photos:
         blind, told, luma = (read_photo(tmp_path/o/'año 1950'/photo.name).astype(int) for o in ('blind', 'told', 'luma'))
         assert abs(luma - read_photo(photo)).mean() < 8 < abs(told - blind).mean()
+
+def test_restore_tells_what_a_result_lacks(looking_model, tmp_path):
+    import numpy as np
+    import tifffile
+    from restorer_fastai.imaging import sample_photo
+    deep = sample_photo('china')[:64, :64].astype(np.uint16)*257
+    for name, pages in dict(a=1, b=1, c=3).items():
+        with tifffile.TiffWriter(tmp_path/f'{name}.tif') as tif:
+            for _ in range(pages): tif.write(deep, photometric='rgb')
+    out, _ = run('restore', 'a.tif', 'b.tif', 'c.tif', '--out', 'jpeg', '--suffix', '.jpg', '--model', looking_model, cwd=tmp_path)
+    each, summary = out.splitlines()[:3], out.splitlines()[3:]
+    assert all('16 bits became 8' in o for o in each) and ['3 pictures' in o for o in each] == [False, False, True]
+    assert sum('3 photos: 16 bits' in o for o in summary) == 1 and sum('c.tif: 3 pictures' in o for o in summary) == 1
+    out, _ = run('restore', 'a.tif', '--out', 'tiff', '--model', looking_model, cwd=tmp_path)
+    assert 'bits' not in out and 'pictures' not in out
 
 def test_restore_tells_its_plan_and_does_nothing(small, tmp_path):
     out, _ = run('restore', small/'held_out', '--out', 'restored', '--dry-run', cwd=tmp_path) # no network is needed

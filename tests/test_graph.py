@@ -1,6 +1,7 @@
 "Exported graphs: two threads at once, other runners, what is refused, and what is said when the extra is missing."
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,22 @@ def test_what_is_said_when_the_extra_is_missing(restorer, tmp_path, monkeypatch)
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ImportError, match=r'pip install .restorer_fastai\[fast\]'): restorer.export_onnx(tmp_path/'net.onnx')
     assert not list(tmp_path.iterdir())
+
+@needs_extra
+def test_openvino_is_imported_without_telling_anybody(tmp_path):
+    "It would leave an identifier in the home folder and ask a server, except on machines that say that they are CI."
+    code = """
+import sys
+sys.addaudithook(lambda event, args: event in ('urllib.Request', 'socket.getaddrinfo', 'socket.connect') and print(event, args))
+from restorer_fastai.graph import _openvino
+assert _openvino().Core().available_devices
+assert 'openvino_telemetry' not in sys.modules
+import openvino_telemetry # it is not spoiled for others
+"""
+    env = {k: v for k, v in os.environ.items() if k not in ('CI', 'TF_BUILD', 'JENKINS_URL')} | dict(HOME=str(tmp_path), USERPROFILE=str(tmp_path))
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300, env=env)
+    assert (done.returncode, done.stdout) == (0, ''), done.stderr
+    assert not (tmp_path/'intel').exists()
 
 def test_importing_the_room_is_light():
     code = "import sys, restorer_fastai.graph; print([m for m in sys.modules if m in ('fastai', 'torchvision', 'onnx', 'onnxscript', 'openvino')])"
