@@ -7,7 +7,7 @@ __all__ = ['HOLE_RATIOS', 'METRICS', 'COLUMNS', 'METRIC_TITLES', 'PUBLISHED', 'C
            'deblur_wiener', 'inpaint_navier_stokes', 'Trial', 'mask_bank', 'draw_mask', 'trials', 'run_benchmark',
            'benchmark_means', 'benchmark_markdown']
 
-# %% ../nbs/13a_benchmark.ipynb #2c112a50
+# %% ../nbs/13a_benchmark.ipynb #1f8fccd4
 import csv, hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.progress import track
 
 from .degrade import apply_steps, draw_step, hole_mask, stroke_mask
-from restorer_fastai.evaluate import (as_file, classical_baseline, denoise_median, denoise_nlm, inpaint_telea, load_photo, score_photos, sharpen,
-    smooth_bilateral)
+from .evaluate import as_file, classical_baseline, denoise_median, denoise_nlm, inpaint_telea, load_photo, score_photos
+from .evaluate import sharpen, smooth_bilateral
 from .imaging import find_photos, read_photo, to_float, to_uint8
 from .negative import HELD_OUT_SCANNERS, HELD_OUT_STOCKS, invert_negadoctor, invert_plain, invert_stretch
 
-# %% ../nbs/13a_benchmark.ipynb #fdb5ccbe
+# %% ../nbs/13a_benchmark.ipynb #8bc25538
 def _skimage(name):
     from skimage import restoration # takes a second to import
     return getattr(restoration, name)
@@ -34,7 +34,8 @@ def denoise_skimage_nlm(
     sigma:float     # Standard deviation of the noise, in 8-bit levels
 ) -> np.ndarray: # (H, W, 3) float32
     "Non-local means of scikit-image with the settings of its documentation: patches of 5 pixels, windows of 13."
-    return np.float32(_skimage('denoise_nl_means')(img, h=.6*sigma/255, sigma=sigma/255, fast_mode=True, patch_size=5, patch_distance=6, channel_axis=-1))
+    settings = dict(fast_mode=True, patch_size=5, patch_distance=6, channel_axis=-1)
+    return np.float32(_skimage('denoise_nl_means')(img, h=.6*sigma/255, sigma=sigma/255, **settings))
 
 def denoise_tv(
     img:np.ndarray,  # (H, W, 3) float in [0, 1]
@@ -61,7 +62,7 @@ def inpaint_navier_stokes(
     "Fill holes by Navier-Stokes (Bertalmio et al. 2001), OpenCV."
     return to_float(cv2.inpaint(to_uint8(img), mask.astype(np.uint8), 3, cv2.INPAINT_NS))
 
-# %% ../nbs/13a_benchmark.ipynb #3ffa5fdb
+# %% ../nbs/13a_benchmark.ipynb #57599c1d
 @dataclass(frozen=True)
 class Trial:
     "One task of the benchmark."
@@ -77,7 +78,7 @@ class Trial:
     def draw(self,
         photo:str, # Name of the photo
         clean:np.ndarray, # (H, W, 3) float
-        seed:int=0
+        seed:int=0, # Another seed gives other noise and other holes
     ) -> tuple: # (damaged (H, W, 3) float32 on 256 levels, what a tool is told)
         "The damage of one photo."
         digest = hashlib.sha256(f'{seed} {self.name} {photo}'.encode(errors='surrogateescape')).hexdigest()
@@ -87,7 +88,7 @@ class Trial:
 def _seed(rng): return int(rng.integers(2**31))
 
 def _steps(*named):
-    "A damage made of degradations: (name, parameters), where a pair (low, high) or a tuple of words is drawn from and a function is of the photo's short side."
+    "A damage made of degradations (name, parameters): a pair (low, high) or a tuple of words is drawn from, a function is of the photo's short side."
     def damage(clean, rng):
         steps = []
         for name, given in named:
@@ -99,7 +100,7 @@ def _steps(*named):
         return damaged, dict(steps=steps, mask=hole_mask(clean.shape, steps))
     return damage
 
-# %% ../nbs/13a_benchmark.ipynb #12b77ac9
+# %% ../nbs/13a_benchmark.ipynb #c24ae9d6
 HOLE_RATIOS = ((.01, .1), (.1, .2), (.2, .3), (.3, .4), (.4, .5), (.5, .6))
 
 def mask_bank(
@@ -116,7 +117,7 @@ def mask_bank(
 def draw_mask(
     shape:tuple, # (H, W)
     ratio:tuple, # (low, high): share of the photo that may be lost
-    rng:np.random.Generator,
+    rng:np.random.Generator, # What chance is drawn from
     masks=(), # Paths to choose from; none: random strokes
 ) -> np.ndarray: # bool (H, W)
     "A mask that takes a share of the photo away."
@@ -136,26 +137,42 @@ def _holes(ratio, masks):
         return np.where(mask[..., None], fill, clean), dict(mask=mask, steps=[])
     return damage
 
-# %% ../nbs/13a_benchmark.ipynb #4b0a6e8f
-def _tools(means, net): return [o for o in means.index if o not in ('damaged',) and not o.startswith(net.split(',')[0])]
+# %% ../nbs/13a_benchmark.ipynb #8efadf4a
+def _tools(means, net): return [o for o in means.index if o != 'damaged' and not o.startswith(net.split(',')[0])]
 
 def _above_tools(metric='psnr', least=-np.inf):
-    return lambda m, net: m.loc[net, metric] > max([m.loc[o, metric] for o in _tools(m, net)] + [-np.inf]) and m.loc[net, metric] >= least
+    def goal(m, net):
+        best = max((m.loc[o, metric] for o in _tools(m, net)), default=-np.inf)
+        return m.loc[net, metric] > best and m.loc[net, metric] >= least
+    return goal
 
-def _chain(damaged, told): return classical_baseline(damaged, told['steps'])
-def _known(f, key, scale=1.): # a tool that is told a parameter of the only step
-    return lambda img, told: f(img, told['steps'][-1][key]*(scale if not callable(scale) else scale(img)))
+def _at_least(db): return dict(must=f'{db} dB', goal=lambda m, net: m.loc[net, 'psnr'] >= db)
 
-def _noise(sigma, least):
-    tools = {'OpenCV NLM': _known(denoise_nlm, 'sigma'), 'skimage NLM': _known(denoise_skimage_nlm, 'sigma'),  'skimage TV': lambda img, told: denoise_tv(img, told['steps'][-1]['sigma']/255)}
+def _film_goal(m, net):
+    tools = m.loc[_tools(m, net)]
+    return m.loc[net, 'psnr'] >= tools.psnr.max() + 4 and m.loc[net, 'delta_e_median'] <= tools.delta_e_median.min()/2
+
+def _colour_goal(m, net): return m.loc[net, 'lpips'] < m.loc['damaged', 'lpips'] and m.loc[net, 'colour_gap'] <= 12
+
+# %% ../nbs/13a_benchmark.ipynb #446be76e
+def _untold(f): return lambda img, told: f(img)
+def _known(f, key, scale=lambda img: 1.): return lambda img, told: f(img, told['steps'][-1][key]*scale(img))
+def _with_mask(f): return lambda img, told: f(img, told['mask'])
+def _chain(img, told): return classical_baseline(img, told['steps'])
+
+def _noise(sigma, least=None):
+    tools = {'OpenCV NLM': _known(denoise_nlm, 'sigma'), 'skimage NLM': _known(denoise_skimage_nlm, 'sigma'),
+             'skimage TV': _known(lambda img, s: denoise_tv(img, s/255), 'sigma')}
     return Trial(f'noise_{sigma}', f'Gaussian noise, σ {sigma}', _steps(('gaussian_noise', dict(sigma=float(sigma)))), tools,
                  must='above the tools' + (f', {least} dB' if least else ''), goal=_above_tools(least=least or 0))
 
 def _jpeg(quality):
     gain = 1. if quality == 10 else 0.
-    return Trial(f'jpeg_{quality}', f'JPEG, quality {quality}', _steps(('jpeg', dict(quality=(quality, quality)))),
-                 {'bilateral filter': _known(lambda img, q: smooth_bilateral(img, 800/q), 'quality'), 'skimage TV': _known(lambda img, q: denoise_tv(img, .3/q), 'quality')},
-                 must=f'input + {gain:g} dB' if gain else 'no worse than the input', goal=lambda m, net: m.loc[net, 'psnr'] >= m.loc['damaged', 'psnr'] + gain)
+    tools = {'bilateral filter': _known(lambda img, q: smooth_bilateral(img, 800/q), 'quality'),
+             'skimage TV': _known(lambda img, q: denoise_tv(img, .3/q), 'quality')}
+    return Trial(f'jpeg_{quality}', f'JPEG, quality {quality}', _steps(('jpeg', dict(quality=quality))), tools,
+                 must=f'input + {gain:g} dB' if gain else 'no worse than the input',
+                 goal=lambda m, net: m.loc[net, 'psnr'] >= m.loc['damaged', 'psnr'] + gain)
 
 def _blur(sigma):
     short_side = lambda img: min(img.shape[:2])
@@ -165,42 +182,51 @@ def _blur(sigma):
 
 def _pepper(percent):
     return Trial(f'salt_and_pepper_{percent}', f'salt and pepper, {percent} %', _steps(('salt_and_pepper', dict(amount=percent/100))),
-                 {'median 3×3': lambda img, told: denoise_median(img)}, must='above the median', goal=_above_tools())
+                 {'median 3×3': _untold(denoise_median)}, must='above the median', goal=_above_tools())
 
-_FILM = dict(stock=HELD_OUT_STOCKS, scanner=HELD_OUT_SCANNERS, dust=(0, 0), scratches=(0, 0), border=('none',))
-_INVERSES = {'255 − x': lambda img, told: invert_plain(img), 'stretch': lambda img, told: invert_stretch(img), 'negadoctor': lambda img, told: invert_negadoctor(img)}
+def _irregular(ratio, masks):
+    low, high = (round(100*o) for o in ratio)
+    tools = {'Telea, true mask': _with_mask(inpaint_telea), 'Navier-Stokes, true mask': _with_mask(inpaint_navier_stokes)}
+    return Trial(f'holes_{high}', f'irregular holes, {low}-{high} %', _holes(ratio, masks), tools,
+                 metrics=('psnr_hole', 'psnr', 'lpips'), must='above both in the holes', goal=_above_tools('psnr_hole'))
 
-def _film_goal(m, net):
-    tools = m.loc[_tools(m, net)]
-    return m.loc[net, 'psnr'] >= tools.psnr.max() + 4 and m.loc[net, 'delta_e_median'] <= tools.delta_e_median.min()/2
+# %% ../nbs/13a_benchmark.ipynb #3762dff2
+_NOISE = 'gaussian_noise', dict(sigma=25.)
+_STROKES = 'strokes', dict(count=(3, 3), width=.03, length=.8, fill=('white', 'black', 'grey'))
+_FILM = 'film_negative', dict(stock=HELD_OUT_STOCKS, scanner=HELD_OUT_SCANNERS, dust=(0, 0), scratches=(0, 0), border=('none',))
+_INVERSE = {'255 − x': _untold(invert_plain)}
+_INVERSES = _INVERSE | {'stretch': _untold(invert_stretch), 'negadoctor': _untold(invert_negadoctor)}
+
+def _negatives():
+    "What may happen to a negative."
+    told = dict(mode='negative')
+    return [
+        Trial('plain_negative', 'plain negative, 255 − x', _steps(('invert', {})), _INVERSE, **told, **_at_least(32)),
+        Trial('noisy_negative', 'plain negative with noise, σ 25', _steps(('invert', {}), _NOISE),
+              _INVERSE | {'255 − x, OpenCV NLM': _untold(lambda img: denoise_nlm(invert_plain(img), 25))}, **told),
+        Trial('film_negative', 'film negative, unseen stocks and scanner', _steps(_FILM), _INVERSES, **told,
+              metrics=('psnr', 'lpips', 'delta_e_median'), must='best tool + 4 dB, half its ΔE', goal=_film_goal)]
+
+def _combined():
+    "More than one kind of damage."
+    shared = dict(tools={'told classical chain': _chain}, must='above the chain', goal=_above_tools())
+    return [
+        Trial('damaged_negative', 'plain negative, noise σ 25 and holes', _steps(('invert', {}), _NOISE, _STROKES), mode='negative', **shared),
+        Trial('scratched_black_and_white', 'black-and-white with scratches', _steps(('black_and_white', {}), _STROKES), mode='black_and_white', **shared)]
 
 def trials(
     masks=None, # Folder of irregular masks, white = hole; None: random strokes
 ) -> dict: # name -> Trial
     "Every trial of the benchmark."
-    bank, strokes = mask_bank(masks), ('strokes', dict(count=(3, 3), width=.03, length=.8, fill=('white', 'black', 'grey')))
-    chain = {'told classical chain': _chain}
-    todo = [_noise(15, 0), _noise(25, 29.5), _noise(50, 0), *map(_jpeg, (10, 20, 30, 40)),
-        Trial('plain_negative', 'plain negative, 255 − x', _steps(('invert', {})), {'255 − x': _INVERSES['255 − x']}, 'negative',
-              must='32 dB', goal=lambda m, net: m.loc[net, 'psnr'] >= 32),
-        Trial('noisy_negative', 'plain negative with noise, σ 25', _steps(('invert', {}), ('gaussian_noise', dict(sigma=25.))),
-              {'255 − x': _INVERSES['255 − x'], '255 − x, OpenCV NLM': lambda img, told: denoise_nlm(invert_plain(img), 25)}, 'negative'),
-        Trial('film_negative', 'film negative, unseen stocks and scanner', _steps(('film_negative', _FILM)), _INVERSES, 'negative', ('psnr', 'lpips', 'delta_e_median'),
-              'best tool + 4 dB, half its ΔE', _film_goal),
-        Trial('black_and_white', 'black-and-white', _steps(('black_and_white', {})), {}, 'black_and_white', ('psnr', 'lpips', 'colour_gap'),
-              'LPIPS below the grey photo\'s, colourfulness gap ≤ 12', lambda m, net: m.loc[net, 'lpips'] < m.loc['damaged', 'lpips'] and m.loc[net, 'colour_gap'] <= 12),
-        *map(_blur, (1., 1.75, 2.5)), *map(_pepper, (1, 3, 5)),
-        *(Trial(f'holes_{round(100*high)}', f'irregular holes, {round(100*low)}-{round(100*high)} %', _holes((low, high), bank[low, high]),
-                {'Telea, true mask': lambda img, told: inpaint_telea(img, told['mask']), 'Navier-Stokes, true mask': lambda img, told: inpaint_navier_stokes(img, told['mask'])},
-                metrics=('psnr_hole', 'psnr', 'lpips'), must='above both in the holes', goal=_above_tools('psnr_hole')) for low, high in HOLE_RATIOS),
-        Trial('damaged_negative', 'plain negative, noise σ 25 and holes', _steps(('invert', {}), ('gaussian_noise', dict(sigma=25.)), strokes), chain, 'negative',
-              must='above the chain', goal=_above_tools()),
-        Trial('scratched_black_and_white', 'black-and-white with scratches', _steps(('black_and_white', {}), strokes), chain, 'black_and_white',
-              must='above the chain', goal=_above_tools()),
-        Trial('clean', 'nothing wrong', lambda clean, rng: (clean, dict(steps=[], mask=None)), {}, must='36 dB', goal=lambda m, net: m.loc[net, 'psnr'] >= 36)]
+    bank = mask_bank(masks)
+    todo = [_noise(15), _noise(25, 29.5), _noise(50), *map(_jpeg, (10, 20, 30, 40)), *_negatives(),
+        Trial('black_and_white', 'black-and-white', _steps(('black_and_white', {})), mode='black_and_white', metrics=('psnr', 'lpips', 'colour_gap'),
+              must="LPIPS below the grey photo's, colourfulness gap ≤ 12", goal=_colour_goal),
+        *map(_blur, (1., 1.75, 2.5)), *map(_pepper, (1, 3, 5)), *(_irregular(o, bank[o]) for o in HOLE_RATIOS), *_combined(),
+        Trial('clean', 'nothing wrong', lambda clean, rng: (clean, dict(steps=[], mask=None)), **_at_least(36))]
     return {o.name: o for o in todo}
 
-# %% ../nbs/13a_benchmark.ipynb #49b43823
+# %% ../nbs/13a_benchmark.ipynb #1d5b423c
 METRICS = ('psnr', 'ssim', 'lpips', 'delta_e', 'delta_e_median', 'psnr_hole', 'colour')
 COLUMNS = ('set', 'trial', 'photo', 'method', *METRICS, 'colour_truth', 'right_mode')
 
@@ -214,11 +240,12 @@ def _versions(trial, damaged, told, nets):
     return {'damaged': damaged, **{k: as_file(v) for k, v in made.items()}}, right
 
 def _rows(trial, name, clean, nets, seed, weights):
+    "A row for each method."
     damaged, told = trial.draw(name, clean, seed)
     versions, right = _versions(trial, damaged, told, nets)
     scores = score_photos(versions, clean, mask=told['mask'], lpips=weights is not None, weights=weights)
     for method in versions:
-        yield dict(trial=trial.name, photo=name, method=method, right_mode=right.get(method), colour_truth=scores['colour_truth'],
+        yield dict(trial=trial.name, method=method, right_mode=right.get(method), colour_truth=scores['colour_truth'],
                    **{k: scores.get(f'{k}_{method}') for k in METRICS})
 
 def _done(path, nets):
@@ -233,7 +260,7 @@ def run_benchmark(
     photos:dict, # Name of the set -> folder of clean photos
     out, # CSV file; what stands in it is not scored again
     names=None, # Of trials; None: all
-    limit=None, # Photos of each set and trial, at most (a lasting choice by name); a dict may say otherwise for a trial's name; None: all
+    limit=None, # Photos of each set and trial, at most (a lasting choice by name); a dict by the trial's name, '' for the others; None: all
     masks=None, # Folder of irregular masks
     seed:int=0, # Of the damage
     weights=None, # SqueezeNet's ImageNet weights, for LPIPS: file or folder; None: no LPIPS
@@ -243,24 +270,24 @@ def run_benchmark(
     out, every, jobs = Path(out), trials(masks), []
     for name in names or (): # a wrong name is told before hours of work
         if name not in every: raise ValueError(f'there is no trial {name!r}; choose from {", ".join(every)}')
-    done, limits = _done(out, nets), limit if isinstance(limit, dict) else {}
+    done, limits = _done(out, nets), limit if isinstance(limit, dict) else {'': limit}
     for group, folder in photos.items():
         paths = sorted(find_photos(folder), key=lambda p: hashlib.sha256(p.stem.encode(errors='surrogateescape')).hexdigest())
         for name in names or every:
-            most = limits.get(name, limits.get('')) if isinstance(limit, dict) else limit
-            jobs += [(group, every[name], p) for p in paths[:most] if (group, name, p.name) not in done]
+            jobs += [(group, every[name], p) for p in paths[:limits.get(name, limits.get(''))] if (group, name, p.name) not in done]
     out.parent.mkdir(parents=True, exist_ok=True)
     if not out.exists(): out.write_text(','.join(COLUMNS) + '\n', encoding='utf-8')
     with open(out, 'a', newline='', encoding='utf-8') as f:
         writer = csv.DictWriter(f, COLUMNS)
         for group, trial, path in track(jobs, 'benchmark', console=Console(stderr=True), disable=not progress):
             clean = load_photo(path, None)
-            writer.writerows([dict(set=group) | row | dict(photo=path.name) for row in _rows(trial, path.stem, clean, nets, seed, weights)])
+            writer.writerows([dict(set=group, photo=path.name) | row for row in _rows(trial, path.stem, clean, nets, seed, weights)])
             f.flush()
     return pd.read_csv(out)
 
-# %% ../nbs/13a_benchmark.ipynb #88682597
-METRIC_TITLES = dict(psnr='PSNR', ssim='SSIM', lpips='LPIPS', delta_e='ΔE', delta_e_median='ΔE median', psnr_hole='PSNR in holes', colour_gap='colour gap')
+# %% ../nbs/13a_benchmark.ipynb #0c2092e2
+METRIC_TITLES = dict(psnr='PSNR', ssim='SSIM', lpips='LPIPS', delta_e='ΔE', delta_e_median='ΔE median', psnr_hole='PSNR in holes',
+                     colour_gap='colour gap')
 _DIGITS = dict(psnr=2, ssim=3, lpips=3, delta_e=2, delta_e_median=2, psnr_hole=2, colour_gap=1)
 PUBLISHED = {'noise_15': 'BM3D 33.52, DnCNN 33.90, PromptIR 33.98', 'noise_25': 'BM3D 30.71, DnCNN 31.24, PromptIR 31.31',
              'noise_50': 'BM3D 27.38, DnCNN 27.95, PromptIR 28.06'} # CBSD68, PSNR RGB, noise not clipped
