@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LUMA_KEPT_SIDE', 'Restorer', 'check_wishes']
 
-# %% ../nbs/13_restore.ipynb #7ffecff9
+# %% ../nbs/13_restore.ipynb #ae4cec73
 import importlib.util, math, os, warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from PIL import Image
 from torch import nn
 from .imaging import _RGB, from_pil, from_tensor, open_photo, read_photo, rgb_to_ycbcr, to_float, to_tensor, to_uint8
+from .look import FRAME_KINDS, MODES, colour_transform
 from .weights import TRAIN_ONE, WeightsError, file_kind, load_weights, save_weights
 
 # %% ../nbs/13_restore.ipynb #53ff81e3
@@ -93,7 +94,7 @@ def _thumbnail(img, longest=256):
     columns = (to_tensor(img[:, i:i + 64]) for i in range(0, w, 64))
     return _reduce(torch.cat([_reduce(c, th, c.shape[3]) for c in columns], 3), th, tw)
 
-# %% ../nbs/13_restore.ipynb #ef7528d6
+# %% ../nbs/13_restore.ipynb #acdb8490
 class _Seen(NamedTuple):
     "What was found out about a photo as a whole."
     context:Any # What the network's `look` answered, for `forward`
@@ -102,12 +103,10 @@ class _Seen(NamedTuple):
 def _taken_for(context):
     "What the network takes the photo for; None from a network that does not look."
     if getattr(context, 'mode_logits', None) is None: return None
-    from restorer_fastai.look import MODES # here, because it loads torchvision
     return MODES[int(context.mode_logits.argmax())]
 
 def _acted_on(context):
     "(kind, mode) for which the network decided on a colour transform."
-    from restorer_fastai.look import FRAME_KINDS
     return list(FRAME_KINDS.items())[int(context.kind)]
 
 @patch
@@ -115,7 +114,7 @@ def _frame(self:Restorer, thumbnail):
     "Which part of a scan of film (H, W, 3) is picture, as two slices. Here all; `album` puts something better in its place."
     return slice(None), slice(None)
 
-# %% ../nbs/13_restore.ipynb #ecad298f
+# %% ../nbs/13_restore.ipynb #1ab1ba6c
 def check_wishes(
     mode:str=None, # As in `Restorer.restore`
     strength:float=1., # As in `Restorer.restore`
@@ -124,7 +123,6 @@ def check_wishes(
     "Raise `ValueError` for a mode or a strength that there is not, and for `keep_luma` with a mode that has colours."
     if not 0 <= strength <= 1: raise ValueError(f'strength is {strength}: give 0 (as it was) to 1 (all that the network proposes)')
     if mode is None: return
-    from restorer_fastai.look import MODES
     if mode not in MODES: raise ValueError(f'mode {mode!r} is unknown: choose one of {", ".join(MODES)}, or none')
     if keep_luma and mode != 'black_and_white': raise ValueError(f'keep_luma is for black-and-white photos, not for mode={mode!r}')
 
@@ -177,14 +175,13 @@ def _strips(self:Restorer, img, context, on_tile=None):
         if first < last: yield first - top, band[first - y:last - y, left:left + w]
         band[:y + nh - end], band[y + nh - end:] = band[end - y:], 0 # what the next row of tiles shares
 
-# %% ../nbs/13_restore.ipynb #b79e12cd
+# %% ../nbs/13_restore.ipynb #c5aa35ce
 @patch
 @torch.inference_mode()
 def _in_new_colours(self:Restorer, x, seen):
     "Pixels (n, W, 3), float32, after the colour transform of the whole photo; 1 - x of a negative when there is none."
     vector = getattr(seen.context, 'vector', None)
     if vector is None: return 1 - x if seen.mode == 'negative' else x
-    from restorer_fastai.look import colour_transform
     return from_tensor(colour_transform(to_tensor(x), vector.cpu()).clamp(0, 1))
 
 def _is_grey(img, tolerance=2/255):
