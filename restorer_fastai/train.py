@@ -93,12 +93,14 @@ def _forget_after(run, name, state):
         kept = [r for r in rows if r['stage'] < name or (r['stage'] == name and state.begun and int(r['epoch']) <= state.epoch)]
         if len(kept) < len(rows): _write_rows(path, kept, rows[0])
 
-# %% ../nbs/12_train.ipynb #669cfa6d
+# %% ../nbs/12_train.ipynb #700ff1ef
 LOG_COLUMNS = ('stage', 'kind', 'size', 'epoch', 'steps', 'train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'accuracy',
                'generator_loss', 'critic_loss', 'generator_batches', 'critic_batches', 'critic_capped', 'photos_per_s', 'seconds')
 _SHOWN = ('train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'sign', 'accuracy', 'generator_batches', 'critic_batches', 'photos_per_s')
 _METRICS = {'psnr_metric': 'psnr', 'ssim_metric': 'ssim', 'score_lpips': 'score', 'score_dssim': 'score', 'accuracy_thresh_expand': 'accuracy',
             'kind_accuracy': 'accuracy', 'sign_accuracy': 'sign'}
+
+def _by_column(names, values): return {_METRICS.get(k, k): v for k,v in zip(names, values)}
 
 def _mean(values): return sum(values)/len(values) if values else float('nan')
 
@@ -133,7 +135,7 @@ class EpochLog(EpochEnd):
     @property
     def scores(self):
         "What validation measured, by the names of `LOG_COLUMNS`."
-        return {_METRICS.get(k, k): v for k,v in zip(self.recorder.metric_names[1:-1], self.recorder.log[1:])}
+        return _by_column(self.recorder.metric_names[1:-1], self.recorder.log[1:])
 
     def end_of_epoch(self):
         row = dict(stage=self.title, kind=self.stage.kind, size=self.stage.size, epoch=self.epoch + 1, steps=self.state.steps)
@@ -256,7 +258,7 @@ def _fit_stage(learn, stage, start_epoch, pretrained):
     else: kwargs = {}
     learn.fit_one_cycle(stage.epochs, lr, start_epoch=start_epoch, **kwargs) # warms up: Adam's first steps are its boldest
 
-# %% ../nbs/12_train.ipynb #7a89cf74
+# %% ../nbs/12_train.ipynb #4cbd0653
 def _guard(name, stage, state):
     rates = f'lr (now {stage.lr:g})' + (f' or critic_lr (now {stage.critic_lr:g})' if stage.kind == 'gan' else '')
     def where():
@@ -277,7 +279,7 @@ def _stage_callbacks(recipe, state, name, stage, progress, meta):
 def _score_arrival(state, name, stage, learn, meta):
     "Let the network that arrives at a new size take part in the competition, as epoch 0."
     with learn.no_bar(), learn.no_logging(): values = learn.validate()
-    scores = {_METRICS.get(k, k): v for k,v in zip(['valid_loss', *learn.metrics.attrgot('name')], values)}
+    scores = _by_column(['valid_loss', *learn.metrics.attrgot('name')], values)
     path, row = state.run/'log.csv', dict(stage=name, kind=stage.kind, size=stage.size, epoch=0, steps=0)
     _write_rows(path, [*_rows(path), row | scores], LOG_COLUMNS)
     _offer(state, name, stage, 0, scores, state.generator, meta)
