@@ -185,7 +185,7 @@ def _resample(train, valid, samples, valid_samples, seed):
     if valid_samples and valid_samples < len(valid): valid = random.Random(seed).sample(valid, valid_samples)
     return train, valid
 
-# %% ../nbs/04_data.ipynb #0dcb14a9
+# %% ../nbs/04_data.ipynb #2b1fd33c
 VIEWS = ('crop', 'frame', 'part')
 
 def _view_tfms(view, size, zoom):
@@ -219,5 +219,6 @@ def get_dls(
                       splitter=IndexSplitter(range(len(train), len(train) + len(valid))), item_tfms=item_tfms)
     dls = block.dataloaders(train + valid, bs=min(bs, n), num_workers=num_workers, device=device,
                             dl_type=PairDL, dl_kwargs=[dict(partial_n=n), {}])
-    for dl in dls.loaders: dl.dataset.n_inp = 1 + len(cut)*(1 if truth is None else 2) # a part goes into the network with its thumbnail, and what is told
+    n_inp = 1 if not cut else 2 if truth is None else 3 # a part goes into the network with its thumbnail, and what is told
+    for dl in dls.loaders: dl.dataset.n_inp = n_inp
     return dls

@@ -94,17 +94,16 @@ class NetConfig:
         "The arguments that fastai's U-Net builders take."
         return dict(n_out=3, blur=self.blur, norm_type=NORMS[self.norm], self_attention=self.self_attention, y_range=self.y_range)
 
-# %% ../nbs/05_layers.ipynb #f3f0962f
+# %% ../nbs/05_layers.ipynb #e28711b7
 def narrow_head(
     unet:nn.Module, # A `DynamicUnet`; changed in place
     last:int, # Index of its 1×1 convolution
     config:NetConfig, # Says how wide
 ):
     "Replace the block at full size, and the 1×1 convolution after it, by narrower ones."
-    ni, nf = unet.layers[last][0].in_channels, config.head
-    norm = dict(norm_type=NORMS[config.norm])
-    unet.layers[last - 1] = nn.Sequential(ConvLayer(ni, nf, **norm), ConvLayer(nf, nf, **norm))
-    unet.layers[last] = ConvLayer(nf, 3, ks=1, act_cls=None, norm_type=norm['norm_type'])
+    ni, nf, norm = unet.layers[last][0].in_channels, config.head, NORMS[config.norm]
+    unet.layers[last - 1] = nn.Sequential(ConvLayer(ni, nf, norm_type=norm), ConvLayer(nf, nf, norm_type=norm))
+    unet.layers[last] = ConvLayer(nf, 3, ks=1, act_cls=None, norm_type=norm)
 
 # %% ../nbs/05_layers.ipynb #67ea4462
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -30,7 +30,7 @@ def kind_of(
     if plan.base == 'negative': return 'plain_negative' if 'invert' in names and 'fading' not in names else 'film_negative'
     return 'faded_photo' if 'fading' in names else 'photo'
 
-# %% ../nbs/07a_learn_look.ipynb #2c7dbec0
+# %% ../nbs/07a_learn_look.ipynb #fa4cc2dc
 def look_truth(
     plan:Plan, # What was done to the photo
     clean:np.ndarray, # (H, W, 3), any pixel type
@@ -73,8 +73,9 @@ class LookLoss:
     def __call__(self,
         answer, # What `LookStudent` gave: (logits, features, quantiles, frame)
         truth, # (N, 3, H, W), see `look_truth`
-        kind, # (N,)
-    ):
+        kind, # (N,): index into `FRAME_KINDS`
+    ) -> Tensor: # The loss
+        "How wrong a batch of answers is; colours count only where the kind leaves them free."
         logits, features, quantiles, frame = answer
         kind, free = kind.as_subclass(Tensor), flag_of(FREE, kind)[:, 0]
         turned = colour_transform(frame, self.net.transform(features, quantiles, kind))
@@ -99,7 +100,7 @@ def sign_accuracy(
     "How often a negative was taken for one, and a positive not: for `Learner(metrics=...)`."
     return kind_accuracy(answer, truth, kind, TURNED)
 
-# %% ../nbs/07a_learn_look.ipynb #e246e95e
+# %% ../nbs/07a_learn_look.ipynb #85041e58
 def look_learner(
     dls:DataLoaders, # Batches of (degraded frame, truth, kind): `get_dls(..., view='frame', truth=look_truth)`
     looker:LookNet, # Who learns
@@ -110,4 +111,5 @@ def look_learner(
     "A learner for the network that looks at whole frames."
     student = LookStudent(looker).to(dls.device)
     kwargs = dict(opt_func=FINE_ADAM) | kwargs
-    return Learner(dls, student, loss_func=LookLoss(looker), metrics=[sign_accuracy, kind_accuracy], wd=wd, cbs=[FastPrecision(), *L(cbs)], **kwargs)
+    return Learner(dls, student, loss_func=LookLoss(looker), metrics=[sign_accuracy, kind_accuracy], wd=wd,
+                   cbs=[FastPrecision(), *L(cbs)], **kwargs)

@@ -75,8 +75,10 @@ def save_weights(
     with write_beside(path) as tmp: tmp.write_bytes(save(tensors, metadata={'restorer_fastai': text}))
     return Path(path)
 
-# %% ../nbs/05a_weights.ipynb #deafe5b2
-def file_kind(path):
+# %% ../nbs/05a_weights.ipynb #acde9313
+def file_kind(
+    path, # Any file
+) -> str:
     "'safetensors', 'pickle' or 'unknown', by the first bytes of the file."
     with open(path, 'rb') as f: head = f.read(9)
     if head[8:] == b'{': return 'safetensors' # eight bytes of length, then JSON
