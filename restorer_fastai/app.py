@@ -331,7 +331,7 @@ def _with_headers(send):
         await send(message)
     return sender
 
-# %% ../nbs/39_app.ipynb #dce5e9e7
+# %% ../nbs/39_app.ipynb #57e03708
 _CSS = """
 .gradio-container {max-width: 1100px !important; margin: auto}
 #told ul {margin: 0; padding-left: 1.2em; max-height: 16em; overflow: auto; overflow-wrap: anywhere}
@@ -349,14 +349,16 @@ _SCRIPT = """<script>
         for (let some; (some = await ask((yes, no) => reader.readEntries(yes, no))).length;) found.push(...some);
         return (await Promise.all(found.filter(o => o.isDirectory || wanted.test(o.name)).map(photosIn))).flat();
     }
+    document.addEventListener('dragover', e => e.preventDefault());
     document.addEventListener('drop', async e => {
-        const entries = [...(e.dataTransfer?.items ?? [])].map(o => o.webkitGetAsEntry?.()).filter(o => o), target = e.target;
-        if (!target.closest('#photos') || !entries.some(o => o.isDirectory)) return;
+        if (!e.isTrusted || !e.dataTransfer.files.length) return;
         e.preventDefault();
         e.stopPropagation();
-        const photos = (await Promise.all(entries.map(photosIn))).flat(), dataTransfer = new DataTransfer();
+        const entries = [...e.dataTransfer.items].map(o => o.webkitGetAsEntry()).filter(o => o), dataTransfer = new DataTransfer();
+        const photos = (await Promise.all(entries.map(photosIn))).flat();
         for (const photo of photos) dataTransfer.items.add(photo);
-        target.dispatchEvent(new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}));
+        const zone = document.querySelector('#photos input[type=file]')?.parentElement;
+        zone?.dispatchEvent(new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}));
         if (!photos.length) said.textContent = 'No photos in this folder.';
     }, true);
     const said = document.createElement('div');
@@ -383,11 +385,11 @@ def _theme(gr):
     plain = gr.themes.Default(primary_hue='blue', font=fonts, font_mono=[gr.themes.Font('monospace')])
     return plain.set(block_info_text_color='*neutral_600', block_info_text_color_dark='*neutral_300') # pale grey is hard to read
 
-# %% ../nbs/39_app.ipynb #05df8698
+# %% ../nbs/39_app.ipynb #ccb1b8c1
 def _inputs(gr, studio):
     "The left side: what to restore, and how."
     modes = [('Find out', 'auto'), *((w.capitalize(), m) for m, w in MODE_WORDS.items())]
-    c = dict(photos=gr.File(label='Photos: drop them or their folder here, or click', file_count='multiple', height=180, elem_id='photos'))
+    c = dict(photos=gr.File(label='Photos, or a folder of them', file_count='multiple', height=180, elem_id='photos'))
     c['folder'] = gr.UploadButton('Choose a whole folder', file_count='directory', size='sm')
     with gr.Row(): c['examples'] = [gr.Button(f'Example: {o}', size='sm', min_width=105) for o in APP_EXAMPLES]
     c['mode'] = gr.Radio(modes, value='auto', label='What is it?', info='If the answer is wrong, you know better.')
@@ -483,7 +485,7 @@ def app_page(
         _wire(gr, studio, page, c)
     return page.queue(max_size=studio.limits.waiting, api_open=False)
 
-# %% ../nbs/39_app.ipynb #bf1f3a5c
+# %% ../nbs/39_app.ipynb #316a5769
 _LOOPBACK = {'127.0.0.1', 'localhost', '[::1]'}
 
 def _asgi(studio, host, port):
@@ -491,9 +493,10 @@ def _asgi(studio, host, port):
     gr = _gradio(studio.desk)
     from fastapi import FastAPI
     page, limits = app_page(studio), studio.limits
+    words = gr.I18n(en={'common.complete': 'Done', 'common.upload': 'Add photos'})
     off = dict.fromkeys(('run_history', 'pwa', 'mcp_server', 'ssr_mode', 'enable_monitoring'), False)
     app = gr.mount_gradio_app(FastAPI(openapi_url=None), page, '/', server_name=host, server_port=port, footer_links=[],
-        max_file_size=int(limits.megabytes*1e6), theme=_theme(gr), css=_CSS, head=_SCRIPT, **off)
+        max_file_size=int(limits.megabytes*1e6), theme=_theme(gr), css=_CSS, head=_SCRIPT, i18n=words, **off)
     page.has_launched = True # else Gradio does not look where files lie that a request names
     return Gate(app, studio.desk, _LOOPBACK if host in _LOOPBACK else None)
 

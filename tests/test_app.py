@@ -146,9 +146,9 @@ def border(page):
     "Where the slider's handle stands, in pixels."
     return page.get_by_test_id('slider').bounding_box()['x']
 
-def drop_folder(page, folder):
-    "Drag a folder from outside the browser onto the page."
-    box = page.locator('#photos').bounding_box()
+def drop_folder(page, folder, where='#photos'):
+    "Drag a folder from outside the browser onto a part of the page."
+    box = page.locator(where).bounding_box()
     devtools = page.context.new_cdp_session(page)
     data = dict(items=[], files=[str(folder)], dragOperationsMask=1)
     for kind in 'dragEnter', 'dragOver', 'drop':
@@ -157,15 +157,19 @@ def drop_folder(page, folder):
 def test_a_folder_is_dropped_and_taken_for_one_roll(visit, tmp_path):
     for name in ('a.png', '1957/b.jpg', '1957/.hidden.jpg'): write_photo(tmp_path/'roll'/name, 255 - sample_photo('china')[::8, ::8])
     (tmp_path/'roll'/'notes.txt').write_text('two frames')
+    write_photo(tmp_path/'more'/'c.png', 255 - sample_photo('chelsea')[::8, ::8])
     (tmp_path/'empty').mkdir()
     page = visit()
     drop_folder(page, tmp_path/'empty')
     page.locator('#said', has_text='No photos').wait_for(state='attached')
     drop_folder(page, tmp_path/'roll')
-    page.locator('#photos').get_by_text('b').first.wait_for()
+    page.locator('#photos').get_by_text('.jpg', exact=True).wait_for()
     page.get_by_label('One roll of film').check()
     restore(page, '2 of 2 restored.')
     assert sorted(o.split(':')[0] for o in page.locator('#told li').all_inner_texts()) == ['a.png', 'b.jpg']
+    drop_folder(page, tmp_path/'more', '#told') # beside the box, which now shows a list: three photos
+    page.locator('#photos').get_by_text('c', exact=True).wait_for()
+    restore(page, '3 of 3 restored.')
 
 def test_wishes_are_offered_where_they_fit_and_losses_are_told(visit, tmp_path):
     from PIL import Image
