@@ -34,6 +34,12 @@ def test_form_of_a_lesson(path):
     assert text.count('<details>') == text.count('</details>')
     assert any('import google.colab' in o and 'pip install' in o for o in code(path)), 'installs on Colab only'
 
+@pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
+def test_a_lesson_says_its_number_and_leads_to_its_neighbours(path):
+    i, first = LESSONS.index(path), ''.join(cells(path)[0]['source'])
+    assert f'*Lesson {i + 1} of {len(LESSONS)} · [all lessons]({CONTENTS.name})' in first
+    for neighbour in LESSONS[max(i - 1, 0):i] + LESSONS[i + 1:i + 2]: assert f']({neighbour.name})' in first, neighbour.name
+
 @pytest.mark.parametrize('path', [CONTENTS, *LESSONS], ids=lambda p: p.stem)
 def test_links_lead_to_files(path):
     links = re.findall(r'\]\(([^)\s]+)\)', prose(path))
