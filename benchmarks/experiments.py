@@ -47,6 +47,7 @@ EXPERIMENTS = { # name -> (title, changes of the network, of the recipe, of the 
     'stock_adam': ("fastai's Adam as it is (eps 1e-5)", {}, {}, {}),
     'head_99': ("fastai's head of 99 channels", dict(head=None), {}, {}),
     'head_24': ('head of 24 channels', dict(head=24), {}, {}),
+    'detail': ('three more blocks at full size', dict(detail=3), {}, {}),
     'attention': ('self-attention', dict(self_attention=True), {}, {}),
     'no_blur': ('no blur after PixelShuffle', dict(blur=False), {}, {}),
     'ema': ('EMA of the weights, 0.98', {}, dict(ema=.98), {}),

@@ -50,7 +50,7 @@ def shipped_network():
     "The architecture of the shipped weights, untrained, but its U-Net answers something."
     from restorer_fastai.layers import NetConfig, build_network
     torch.manual_seed(0)
-    net = build_network(NetConfig(norm='batch', residual=True, look=True, head=48))
+    net = build_network(NetConfig(norm='batch', residual=True, look=True, head=48, detail=3))
     torch.nn.init.normal_(net.unet.layers[-2].module.weight, std=.01)
     return net
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARCHS', 'NORMS', 'IMAGENET_MEAN', 'IMAGENET_STD', 'round_to_8bit', 'bf16_is_fast', 'computing_in', 'InFloat32',
-           'NetConfig', 'narrow_head', 'RestorerNet', 'build_network']
+           'NetConfig', 'DetailBlock', 'narrow_head', 'RestorerNet', 'build_network']
 
 # %% ../nbs/05_layers.ipynb #056040ec
 import warnings
@@ -56,7 +56,7 @@ class InFloat32(nn.Module):
     def forward(self, x):
         with torch.autocast(x.device.type, enabled=False): return self.module(x.float())
 
-# %% ../nbs/05_layers.ipynb #d2d40380
+# %% ../nbs/05_layers.ipynb #b4dac5c0
 ARCHS = {'resnet18': models.resnet18, 'resnet34': models.resnet34}
 NORMS = {'none': None, 'batch': NormType.Batch, 'weight': NormType.Weight, 'spectral': NormType.Spectral}
 
@@ -71,10 +71,12 @@ class NetConfig:
     residual:bool=False # Predict what to add to the photo instead of the photo
     look:bool=False # A `LookNet` sees the whole frame first and turns its colours
     head:int|None=None # Channels of the last block, at full size; None: fastai's 99, which cost as much as the whole encoder twice over
+    detail:int=0 # `DetailBlock`s after a narrow head
 
     def __post_init__(self):
         for key,known in (('arch', ARCHS), ('norm', NORMS)):
             if getattr(self, key) not in known: raise ValueError(f"{key} '{getattr(self, key)}' is unknown; choose one of {list(known)}")
+        if self.detail and not self.head: raise ValueError('detail blocks follow a narrow head: say how many channels `head` has')
         if self.y_range is not None: object.__setattr__(self, 'y_range', tuple(self.y_range))
 
     def to_dict(self) -> dict: # JSON-ready
@@ -94,7 +96,18 @@ class NetConfig:
         "The arguments that fastai's U-Net builders take."
         return dict(n_out=3, blur=self.blur, norm_type=NORMS[self.norm], self_attention=self.self_attention, y_range=self.y_range)
 
-# %% ../nbs/05_layers.ipynb #e28711b7
+# %% ../nbs/05_layers.ipynb #22f3b9fa
+class DetailBlock(nn.Module):
+    "Two convolutions and a way around them (Lim et al. 2017, EDSR). As long as it has learned nothing, it changes nothing."
+    def __init__(self,
+        nf:int, # Channels
+    ):
+        super().__init__()
+        self.convs = nn.Sequential(nn.Conv2d(nf, nf, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(nf, nf, 3, padding=1))
+        for p in self.convs[-1].parameters(): nn.init.zeros_(p)
+
+    def forward(self, x): return x + self.convs(x)
+
 def narrow_head(
     unet:nn.Module, # A `DynamicUnet`; changed in place
     last:int, # Index of its 1×1 convolution
@@ -102,7 +115,8 @@ def narrow_head(
 ):
     "Replace the block at full size, and the 1×1 convolution after it, by narrower ones."
     ni, nf, norm = unet.layers[last][0].in_channels, config.head, NORMS[config.norm]
-    unet.layers[last - 1] = nn.Sequential(ConvLayer(ni, nf, norm_type=norm), ConvLayer(nf, nf, norm_type=norm))
+    blocks = [DetailBlock(nf) for _ in range(config.detail)]
+    unet.layers[last - 1] = nn.Sequential(ConvLayer(ni, nf, norm_type=norm), ConvLayer(nf, nf, norm_type=norm), *blocks)
     unet.layers[last] = ConvLayer(nf, 3, ks=1, act_cls=None, norm_type=norm)
 
 # %% ../nbs/05_layers.ipynb #67ea4462
