@@ -126,18 +126,21 @@ def check_wishes(
     if mode not in MODES: raise ValueError(f'mode {mode!r} is unknown: choose one of {", ".join(MODES)}, or none')
     if keep_luma and mode != 'black_and_white': raise ValueError(f'keep_luma is for black-and-white photos, not for mode={mode!r}')
 
-# %% ../nbs/13_restore.ipynb #8e2338ff
+# %% ../nbs/13_restore.ipynb #abcd3eca
 @patch
 @torch.inference_mode()
 def _look(self:Restorer, img, mode=None):
     "Look at a photo (H, W, 3) once, as what it is told to be or as what it seems to be."
     check_wishes(mode)
     thumb = _thumbnail(img).to(self.device)
+    def picture(): return thumb[(..., *self._frame(from_tensor(thumb)))]
     context = self.net.look(thumb, mode)
     if (found := _taken_for(context)) is None: return _Seen(context, mode)
+    if mode is None and found == 'photo' and (inside := picture()).shape != thumb.shape:
+        if _taken_for(self.net.look(inside)) == 'negative': return _Seen(self.net.look(inside, 'negative'), 'negative')
     mode = mode or found
     if _acted_on(context)[1] != mode: context = self.net.look(thumb, mode)
-    if _acted_on(context)[0] == 'film_negative': context = self.net.look(thumb[(..., *self._frame(from_tensor(thumb)))], mode)
+    if _acted_on(context)[0] == 'film_negative': context = self.net.look(picture(), mode)
     return _Seen(context, mode)
 
 @patch

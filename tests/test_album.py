@@ -15,7 +15,9 @@ from torch import nn
 
 from restorer_fastai import Restorer
 from restorer_fastai.album import FILLED, mark_invented, plan_album, read_mask
-from restorer_fastai.imaging import PhotoError, open_photo, read_photo, sample_photo, save_photo, write_photo
+from restorer_fastai.imaging import PhotoError, open_photo, read_photo, sample_photo, save_photo, to_float, write_photo
+from restorer_fastai.look import FRAME_KINDS, MODES, Context
+from restorer_fastai.negative import film_negative
 
 torch.set_num_threads(1)
 
@@ -279,3 +281,19 @@ def test_the_folder_sums_up_what_results_lack(few, tmp_path, toy):
     s = toy.restore_folder(few, tmp_path/'out', suffix='.webp', progress=False)
     assert len(s.restored) == 10 and [note for _, note in s.notes] == ['16 bits became 8, which PNG and TIFF would keep']*2
     assert str(s).count('2 photos: 16 bits became 8') == 1
+
+class NoNegativeInTheDark(nn.Module):
+    "Takes for a negative what is light on all sides."
+    def look(self, thumb, mode=None):
+        edge = torch.cat([thumb[..., :4, :].flatten(), thumb[..., -4:, :].flatten()])
+        mode = mode or ('negative' if edge.min() > .1 else 'photo')
+        return Context(torch.tensor([[float(m == mode) for m in MODES]]), torch.tensor([list(FRAME_KINDS.values()).index(mode)]))
+    def forward(self, x, context): return x
+
+def test_a_negative_in_a_black_holder_is_looked_at_without_it():
+    film = film_negative(to_float(sample_photo('chelsea'))[:240, :320])
+    held = np.pad(film, ((24, 24), (32, 32), (0, 0)))
+    restorer = Restorer(NoNegativeInTheDark(), device='cpu')
+    assert restorer.look(film) == restorer.look(held) == 'negative'
+    assert restorer.look(np.pad(to_float(sample_photo('china'))*0, ((9, 9), (9, 9), (0, 0)))) == 'photo' # all dark
+    assert restorer._look(held, 'photo').mode == 'photo' # told is told
