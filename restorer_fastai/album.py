@@ -100,14 +100,20 @@ def _frame(self:Restorer, thumbnail):
     from restorer_fastai.negative import find_frame # here, because most photos are no negatives
     return find_frame(thumbnail)
 
-# %% ../nbs/13b_album.ipynb #aa47e2cd
+# %% ../nbs/13b_album.ipynb #98c1a370
+def _shared_vector(vectors):
+    "Numbers of `colour_transform`, (frames, 1, 6K + 15) -> (1, 6K + 15): their mean, with levels wide enough for every frame."
+    low, high = vectors[..., :3], vectors[..., :3] + 1/(1 + vectors[..., 3:6])
+    low, high = low.amin(0), high.amax(0)
+    return torch.cat([low, 1/(high - low) - 1, vectors[..., 6:].mean(0)], 1)
+
 def _shared_look(seen):
-    "The looks of the photos of a folder, in which all negatives share the mean of their colour transforms."
+    "The looks of the photos of a folder, in which all negatives share one colour transform."
     films = [s for s in seen if s and s.mode == 'negative' and getattr(s.context, 'vector', None) is not None]
     if len(films) < 2: return seen
     kinds = torch.stack([s.context.kind for s in films])
     kind = kinds.mode(0).values
-    vector = torch.stack([s.context.vector for s, k in zip(films, kinds) if k == kind]).mean(0)
+    vector = _shared_vector(torch.stack([s.context.vector for s, k in zip(films, kinds) if k == kind]))
     shared = [id(s) for s in films]
     return [s._replace(context=s.context._replace(kind=kind, vector=vector)) if id(s) in shared else s for s in seen]
 
