@@ -195,7 +195,7 @@ def load_graph(
     settings = dict(PERFORMANCE_HINT='LATENCY', INFERENCE_NUM_THREADS=threads or torch.get_num_threads(), INFERENCE_PRECISION_HINT=precision)
     return GraphNet(net, openvino.Core().compile_model(str(path), 'CPU', settings)).eval()
 
-# %% ../nbs/13c_graph.ipynb #ff7dbbe7
+# %% ../nbs/13c_graph.ipynb #9bf1872e
 @patch
 def faster(self:Restorer,
     graph=None, # What `export_onnx` wrote from this restorer; PyTorch with folded norms when not given
@@ -206,4 +206,6 @@ def faster(self:Restorer,
     device = torch.device('cpu') if graph else self.device
     if dtype is None: dtype = torch.bfloat16 if bf16_is_fast(device) else torch.float32
     net = load_graph(graph, self.net, dtype) if graph else fold_norms(self.net)
-    return Restorer(net, self.meta, device, None if graph or dtype == torch.float32 else dtype, self.tile, self.overlap)
+    quick = Restorer(net, self.meta, device, None if graph or dtype == torch.float32 else dtype, self.tile, self.overlap)
+    quick.name = self.name # what reports and EXIF notes call it
+    return quick
