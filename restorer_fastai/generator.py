@@ -6,7 +6,7 @@
 __all__ = ['FINE_ADAM', 'FastPrecision', 'load_encoder', 'settle_spectral_norm', 'generator_splitter', 'generator_learner',
            'pretrain_generator', 'restoring_net', 'sample_sheet', 'WeightEMA', 'NormsAtRest', 'share_out']
 
-# %% ../nbs/07_generator.ipynb #10a3d0c8
+# %% ../nbs/07_generator.ipynb #31b0db6e
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from urllib.error import URLError
 
 import numpy as np
 import torch
-from fastai.callback.core import Callback, TrainEvalCallback
+from fastai.callback.core import Callback
 from fastai.callback.schedule import *
 from fastai.data.all import DataLoaders
 from fastai.learner import Learner
@@ -212,14 +212,11 @@ class WeightEMA(Callback):
         device = None if self.learn is None else next(self.net.parameters()).device
         self.steps, self.average = state['steps'], {k: v.clone().to(device) for k,v in state['average'].items()}
 
-# %% ../nbs/07_generator.ipynb #10d3710a
+# %% ../nbs/07_generator.ipynb #c90b360a
 class NormsAtRest(Callback):
-    "Batch norms of the network that restores normalise in training as they will in use, and their averages stay as they are."
-    order = TrainEvalCallback.order + 1 # which wakes them up
-
-    def before_train(self):
-        for m in restoring_net(self.learn.model).modules():
-            if isinstance(m, nn.modules.batchnorm._BatchNorm): m.eval()
+    "Batch norms of the `RestorerNet` that trains normalise as they will in use, and their averages stay as they are; in a GAN, too."
+    def before_fit(self): restoring_net(self.learn.model).norms_at_rest = True
+    def after_fit(self): restoring_net(self.learn.model).norms_at_rest = False
 
 # %% ../nbs/07_generator.ipynb #fafcb840
 class _AnyDevice: # in front of `DistributedDL`, which fastai can import only where accelerate is installed

@@ -119,12 +119,13 @@ def narrow_head(
     unet.layers[last - 1] = nn.Sequential(ConvLayer(ni, nf, norm_type=norm), ConvLayer(nf, nf, norm_type=norm), *blocks)
     unet.layers[last] = ConvLayer(nf, 3, ks=1, act_cls=None, norm_type=norm)
 
-# %% ../nbs/05_layers.ipynb #67ea4462
+# %% ../nbs/05_layers.ipynb #40343123
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 class RestorerNet(LooksFirst):
     "A fastai U-Net under the project's contract: photos in [0, 1] in, photos in about [0, 1] out (unclamped, fp32)."
     compute_dtype = None # What the convolutions compute in; torch.bfloat16 where `bf16_is_fast`
+    norms_at_rest = False # Do batch norms normalise by their averages in training, too, and leave them as they are?
     def __init__(self,
         unet:nn.Module, # A `DynamicUnet` with 3 output channels that works on ImageNet-normalised photos
         config:NetConfig, # How `unet` was built
@@ -146,6 +147,9 @@ class RestorerNet(LooksFirst):
         if self.looker is not None:
             self.looker.eval() # it learns in a stage of its own
             self.looker.twice = not mode # one look is enough to learn from
+        if self.norms_at_rest:
+            for m in self.modules():
+                if isinstance(m, nn.modules.batchnorm._BatchNorm): m.eval()
         return self
 
     def forward(self,

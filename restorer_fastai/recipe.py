@@ -19,7 +19,7 @@ from .critic import CriticNet
 from .data import VIEWS
 from .layers import NetConfig
 
-# %% ../nbs/11a_recipe.ipynb #abc78aeb
+# %% ../nbs/11a_recipe.ipynb #7355e9ea
 class RecipeError(ValueError): "A recipe that cannot be trained, or not in this folder."
 
 STAGE_KINDS = ('look', 'generator', 'critic', 'gan')
@@ -37,7 +37,7 @@ class Stage:
     view:str|None=None # 'crop': a square of the photo; 'frame': the whole photo, squeezed; 'part': see `get_dls`; None: 'frame' to look, else 'crop'
     zoom:float|None=None # See `get_dls`
     frozen:bool=False # Generator only: train just the decoder. Skipped when the encoder is not pretrained
-    norms_at_rest:bool=False # Generator only: see `NormsAtRest`
+    norms_at_rest:bool=False # Generator and GAN: see `NormsAtRest`
     critic_lr:float=2e-4 # GAN only: the critic's learning rate
     critic_thresh:float=0.65 # GAN only: see `ThresholdSwitcher`
     max_critic:int=5 # GAN only: see `ThresholdSwitcher`
