@@ -13,7 +13,7 @@ warnings.simplefilter('ignore') # notes of libraries to each other's developers
 
 import typer
 from restorer_fastai.evaluate import evaluate
-from restorer_fastai.restore import Restorer
+from restorer_fastai import Restorer
 from restorer_fastai.weights import load_weights, save_weights
 
 WRITTEN_ANEW = ('contract', 'versions', 'network', 'normalize', 'sha256')

@@ -24,7 +24,7 @@ import typer
 from restorer_fastai.benchmark import benchmark_markdown, benchmark_means, run_benchmark
 from restorer_fastai.imaging import find_photos
 from restorer_fastai.layers import bf16_is_fast
-from restorer_fastai.restore import Restorer
+from restorer_fastai import Restorer
 
 
 def named(pairs, what):

@@ -16,7 +16,7 @@ import typer
 from restorer_fastai.evaluate import stretch_levels
 from restorer_fastai.imaging import read_photo, show_photos, to_float, write_beside
 from restorer_fastai.negative import invert_negadoctor
-from restorer_fastai.restore import Restorer
+from restorer_fastai import Restorer
 
 
 def reduced(img, short=384):
