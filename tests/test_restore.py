@@ -1,13 +1,16 @@
 "What a notebook cell tests badly: imports in a fresh process, weight files with faults, many sizes."
-import hashlib, json, pickle, subprocess, sys
+import hashlib, importlib.util, json, pickle, subprocess, sys
+from pathlib import Path
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
-from restorer_fastai.imaging import PhotoError, read_photo, sample_photo, write_photo
+from restorer_fastai.imaging import PhotoError, read_photo, sample_photo, to_float, write_photo
 from restorer_fastai.layers import NetConfig, build_network
+import restorer_fastai
 from restorer_fastai import Restorer, restore
 from restorer_fastai.restore import _tiles
 from restorer_fastai.weights import CONTRACT, WeightsError, _content_hash, load_weights, save_weights
@@ -153,7 +156,24 @@ def test_trusted_means_pickles_only(weights, tmp_path):
     p.write_bytes(pickle.dumps({'a': 1}, protocol=0))
     assert 'no weight file' in refused(p, trusted=True)
 
-def test_reference_says_how_to_train():
+@pytest.fixture(scope='module')
+def reference(): return Restorer.load(device='cpu')
+
+def test_the_reference_weights_come_with_the_package(reference):
+    assert reference.net.config.look and reference.meta['recipe']['stages'] and reference.meta['packed_from']
+    path = Path(restorer_fastai.__file__).parent/'pretrained'/'reference.safetensors'
+    assert path.stat().st_size < 60e6 # what a repository and a download can bear
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+@pytest.mark.parametrize('mode', ['photo', 'negative'])
+def test_the_reference_weights_restore(reference, mode):
+    clean = to_float(sample_photo('chelsea')[:192, :256])
+    given = 1 - clean if mode == 'negative' else clean
+    restored = reference.restore(given, mode)
+    assert -10*np.log10(((restored - clean)**2).mean()) > 28 # and 5 dB for the negative as it came
+
+def test_weights_that_do_not_come_with_the_package_say_how_to_train(monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: SimpleNamespace(submodule_search_locations=[str(tmp_path)]))
     with pytest.raises(WeightsError, match='restorer train --recipe quick.*make demo'): Restorer.load(device='cpu')
 
 def test_failed_save_leaves_the_old_file(weights, tmp_path):
