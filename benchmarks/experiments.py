@@ -64,7 +64,7 @@ def recipe_of(name, start, photos, bs, seed):
     _, network, changes, stage = EXPERIMENTS[name]
     network = replace(CHOSEN, **network)
     stage = Stage(**(dict(kind='generator', size=64, samples=photos, bs=bs, lr=1e-3, view='part', zoom=4) | stage))
-    shared = dict(mix='archive', loss='psnr', valid_samples=16, keep='last', seed=seed, critic=dict(nf=8))
+    shared = dict(mix='archive', loss='psnr_loss', valid_samples=16, keep='last', seed=seed, critic=dict(nf=8))
     return Recipe(**(shared | dict(name=name, stages=(stage,), network=network, start=start if network.look else None) | changes))
 
 

@@ -269,8 +269,8 @@ class WeightedLoss(LossWithParts):
 
     def __repr__(self): return ' + '.join(f'{w:g}*{k}' for k,w in self.weights.items())
 
-# %% ../nbs/06_losses.ipynb #46840b31
-LOSSES = {'mse': MSELossFlat, 'l1': L1LossFlat, 'charbonnier': CharbonnierLoss, 'psnr': PSNRLoss, 'perceptual': PerceptualLoss,
+# %% ../nbs/06_losses.ipynb #12fcd7d7
+LOSSES = {'mse': MSELossFlat, 'l1': L1LossFlat, 'charbonnier': CharbonnierLoss, 'psnr_loss': PSNRLoss, 'perceptual': PerceptualLoss,
           'colourfulness': ColourfulnessLoss}
 _TERM = re.compile(r'(?:(?P<weight>[\d.]+(?:[eE][+-]?\d+)?)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)(?:\(\s*(?P<backbone>\w+)\s*\))?')
 

@@ -44,7 +44,7 @@ class RunRecords:
         last = self.log.iloc[-1]
         return f"Not finished: the last epoch done is {last.epoch} of stage {last.stage}. The same command goes on from there."
 
-# %% ../nbs/11c_report.ipynb #a2d19d83
+# %% ../nbs/11c_report.ipynb #779db3a0
 def _new_figure(height=2.6):
     from matplotlib.figure import Figure # not pyplot: a training run must not change what its notebook draws with
     return Figure(figsize=(6.4, height), dpi=120, layout='constrained')
@@ -76,7 +76,8 @@ def plot_epochs(
     if kept is not None:
         for i in x[((log.stage == kept[0]) & (log.epoch == kept[1])).to_numpy()]:
             ax.plot(i, log[next(iter(columns))].iloc[i - 1], 'o', ms=12, mfc='none', mec='tab:green', mew=2, label='kept')
-    ax.set(title=title, xlabel='epoch, all stages', **(dict(yscale='log') if log_scale else {}))
+    ax.set(title=title, xlabel='epoch, all stages')
+    if log_scale and log[list(columns)].min().min() > 0: ax.set_yscale('log') # not for a loss in decibels, which is negative
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(fontsize=8)
     return fig
