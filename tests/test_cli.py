@@ -186,8 +186,11 @@ def test_an_error_is_one_line_that_helps(line, says, tmp_path):
     assert contents(tmp_path) == before
 
 def test_a_missing_network_is_an_error_that_names_the_remedy(small, tmp_path):
-    assert 'restorer train' in error_of('restore', small/'held_out', '--out', 'restored', cwd=tmp_path)
     assert 'restorer train' in error_of('restore', small/'held_out', '--out', 'restored', '--model', 'run/model.safetensors', cwd=tmp_path)
+
+def test_the_reference_network_needs_no_model(small, tmp_path):
+    out, _ = run('restore', small/'held_out', '--out', 'restored', cwd=tmp_path)
+    assert 'taken for' in out and len(find_photos(tmp_path/'restored')) == len(find_photos(small/'held_out'))
 
 TINY = """
 network: {arch: resnet18}
