@@ -369,7 +369,7 @@ def ordinary_person():
 @pytest.fixture
 def open_place():
     "A folder that everybody can reach."
-    place = Path(tempfile.mkdtemp())
+    place = Path(tempfile.mkdtemp(dir='/tmp'))
     place.chmod(0o777)
     yield place
     for p in (place, *place.rglob('*')):
