@@ -97,7 +97,7 @@ def first_guess(
     gain = 1/(high - low).clamp(min=.05) - 1
     return torch.cat([low*stretched, gain*stretched, flag_of(TURNED, kind)*turn, low.new_zeros(len(low), 3*knots + 9)], 1)
 
-# %% ../nbs/04a_look.ipynb #ed077d70
+# %% ../nbs/04a_look.ipynb #95b42c48
 class Context(NamedTuple):
     "What the whole frame tells and a crop cannot. Empty for a network that does not look."
     mode_logits:Tensor|None=None # (N, modes), in the order of `MODES`: blind, whatever was told
@@ -116,7 +116,7 @@ def second_opinion(
     return logits
 
 NEGATIVE_ODDS = 1.5 # How many times likelier than a positive a negative must be
-CAUTION = 2. # How many times likelier than "nothing wrong" a faded photo must be
+CAUTION = 4. # How many times likelier than "nothing wrong" a faded photo must be
 
 def unless_in_doubt(
     kind:Tensor, # (N,): index into `FRAME_KINDS`
