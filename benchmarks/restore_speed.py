@@ -48,9 +48,10 @@ def make_photo(height, width):
 
 def shipped_network():
     "The architecture of the shipped weights, untrained, but its U-Net answers something."
-    from restorer_fastai.layers import NetConfig, build_network
+    from restorer_fastai.layers import build_network
+    from restorer_fastai.recipe import load_recipe
     torch.manual_seed(0)
-    net = build_network(NetConfig(norm='batch', residual=True, look=True, head=48, detail=3))
+    net = build_network(load_recipe('reference').network)
     torch.nn.init.normal_(net.unet.layers[-2].module.weight, std=.01)
     return net
 
