@@ -32,22 +32,24 @@ from restorer_fastai.recipe import Recipe, Stage
 from restorer_fastai.train import train
 from restorer_fastai.weights import load_weights, save_weights
 
-CHOSEN = NetConfig(norm='batch', look=True, residual=True, head=48)
+CHOSEN = NetConfig(norm='batch', look=True, residual=True, head=64, detail=8)
+OWN_END = dict(head=None, detail=0) # fastai's
 EXPERIMENTS = { # name -> (title, changes of the network, of the recipe, of the stage)
-    'base': ('chosen: look, residual, batch norm, head of 48 channels, PSNR loss, parts at any scale', {}, {}, {}),
+    'base': ('chosen: look, residual, batch norm, head of 64 channels and 8 blocks, PSNR loss, parts at any scale', {}, {}, {}),
     'no_look': ('no look: the U-Net sees whole frames and finds the sign itself', dict(look=False), {}, dict(view='frame')),
     'no_look_parts': ('no look, parts', dict(look=False), {}, {}),
     'photo': ('predict the photo, not a residual', dict(residual=False), {}, {}),
-    'y_range': ('predict the photo through a sigmoid (-3, 3)', dict(residual=False, y_range=(-3, 3)), {}, {}),
+    'y_range': ('predict the photo through a sigmoid (-3, 3)', dict(residual=False, y_range=(-3, 3)) | OWN_END, {}, {}),
     'weight_norm': ('weight norm', dict(norm='weight'), {}, {}),
     'no_norm': ('no norm in the decoder', dict(norm='none'), {}, {}),
     'mse': ('MSE', {}, dict(loss='mse'), {}),
     'l1': ('L1', {}, dict(loss='l1'), {}),
     'perceptual': ('MSE + 0.01 perceptual (SqueezeNet)', {}, dict(loss='mse + 0.01*perceptual'), {}),
     'stock_adam': ("fastai's Adam as it is (eps 1e-5)", {}, {}, {}),
-    'head_99': ("fastai's head of 99 channels", dict(head=None), {}, {}),
-    'head_24': ('head of 24 channels', dict(head=24), {}, {}),
-    'detail': ('three more blocks at full size', dict(detail=3), {}, {}),
+    'own_end': ("fastai's end of 99 channels at full size", OWN_END, {}, {}),
+    'head_32': ('head of 32 channels', dict(head=32), {}, {}),
+    'detail_2': ('head of 2 blocks', dict(detail=2), {}, {}),
+    'head_only': ('the head alone, without the U-Net', {}, {}, dict(head_only=True)),
     'attention': ('self-attention', dict(self_attention=True), {}, {}),
     'no_blur': ('no blur after PixelShuffle', dict(blur=False), {}, {}),
     'ema': ('EMA of the weights, 0.98', {}, dict(ema=.98), {}),

@@ -58,7 +58,7 @@ def main(
 ):
     "Score networks on clean photos that are damaged here, and print the table."
     dtype = torch.bfloat16 if bf16_is_fast('cuda' if torch.cuda.is_available() else 'cpu') and not fp32 else None
-    nets = {name: Restorer.load(path, dtype=dtype) for name, path in (named(model, '--model') if model else {'reference': 'reference'}).items()}
+    nets = {name: Restorer.load(path).faster(dtype=dtype or torch.float32) for name, path in (named(model, '--model') if model else {'reference': 'reference'}).items()}
     limits = {k if v else '': int(v or k) for k, _, v in (o.partition('=') for o in limit.split(','))} if limit else None
     with tempfile.TemporaryDirectory() as tmp:
         sets = named(photos, '--photos')

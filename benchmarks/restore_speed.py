@@ -52,14 +52,14 @@ def shipped_network():
     from restorer_fastai.recipe import load_recipe
     torch.manual_seed(0)
     net = build_network(load_recipe('reference').network)
-    torch.nn.init.normal_(net.unet.layers[-2].module.weight, std=.01)
+    torch.nn.init.normal_(net.last.weight, std=.01)
     return net
 
 
 def stock_network():
     from fastai.vision.learner import create_unet_model
-    from restorer_fastai.layers import ARCHS
-    net = create_unet_model(ARCHS['resnet34'], 3, (256, 256), pretrained=False).eval()
+    from torchvision.models import resnet34
+    net = create_unet_model(resnet34, 3, (256, 256), pretrained=False).eval()
     @torch.inference_mode()
     def restore(photo, on_tile=None): return to_uint8(from_tensor(net(to_tensor(photo)).as_subclass(torch.Tensor).clamp(0, 1)))
     return restore

@@ -39,7 +39,7 @@ from restorer_fastai.data import get_dls
 from restorer_fastai.dataset import build_dataset
 from restorer_fastai.gan import GanLearner
 from restorer_fastai.generator import generator_learner
-from restorer_fastai.layers import ARCHS, bf16_is_fast, build_network
+from restorer_fastai.layers import bf16_is_fast, build_network
 from restorer_fastai.recipe import load_recipe
 from torch import nn
 
@@ -78,7 +78,7 @@ def adversarial(pred, target): return AdaptiveLoss(nn.BCEWithLogitsLoss())(pred,
 
 def generators(dls, recipe):
     net = recipe.network
-    stock = unet_learner(dls, ARCHS[net.arch], pretrained=False, loss_func=MSELossFlat(), **net.unet_kwargs())
+    stock = unet_learner(dls, pretrained=False, loss_func=MSELossFlat(), **net.unet_kwargs())
     return stock, generator_learner(dls, net, loss='mse')
 
 

@@ -5,6 +5,7 @@ from .negative import *
 from .gallery import *
 from .dataset import *
 from .data import *
+from .plain import *
 from .look import *
 from .layers import *
 from .weights import *

@@ -226,34 +226,35 @@ def trials(
         Trial('clean', 'nothing wrong', lambda clean, rng: (clean, dict(steps=[], mask=None)), **_at_least(36))]
     return {o.name: o for o in todo}
 
-# %% ../nbs/13a_benchmark.ipynb #1d5b423c
+# %% ../nbs/13a_benchmark.ipynb #d96c3ba3
 METRICS = ('psnr', 'ssim', 'lpips', 'delta_e', 'delta_e_median', 'psnr_hole', 'colour')
 COLUMNS = ('set', 'trial', 'photo', 'method', *METRICS, 'colour_truth', 'right_mode')
 
-def _versions(trial, damaged, told, nets):
-    "Name of the method -> photo; name -> whether it found the mode."
-    made, right = {name: tool(damaged, told) for name, tool in trial.tools.items()}, {}
+def _versions(trial, damaged, told, nets, done):
+    "Name of the method -> photo, without those in `done`; name -> whether it found the mode."
+    made, right = {name: tool(damaged, told) for name, tool in trial.tools.items() if name not in done}, {}
     for name, net in nets.items():
         blind, seen = f'{name}, blind', net.look(damaged)
+        if blind in done: continue
         made[blind], right[blind] = net.restore(damaged), None if seen is None else seen == trial.mode
         if seen is not None: made[f'{name}, told'] = made[blind] if right[blind] else net.restore(damaged, trial.mode)
-    return {'damaged': damaged, **{k: as_file(v) for k, v in made.items()}}, right
+    if 'damaged' not in done: made['damaged'] = damaged
+    return {k: as_file(v) for k, v in made.items()}, right
 
-def _rows(trial, name, clean, nets, seed, weights):
-    "A row for each method."
+def _rows(trial, name, clean, nets, done, seed, weights):
+    "A row for each method that is not `done`."
     damaged, told = trial.draw(name, clean, seed)
-    versions, right = _versions(trial, damaged, told, nets)
+    versions, right = _versions(trial, damaged, told, nets, done)
     scores = score_photos(versions, clean, mask=told['mask'], lpips=weights is not None, weights=weights)
-    for method in versions:
+    for method in sorted(versions, key='damaged'.__ne__): # the damaged photo first
         yield dict(trial=trial.name, method=method, right_mode=right.get(method), colour_truth=scores['colour_truth'],
                    **{k: scores.get(f'{k}_{method}') for k in METRICS})
 
-def _done(path, nets):
-    "(set, trial, photo) that were scored for all networks."
-    if not path.exists(): return set()
+def _done(path):
+    "(set, trial, photo) -> the methods that were scored; all those of one call stand in the file, or none."
+    if not path.exists(): return {}
     rows = pd.read_csv(path, usecols=['set', 'trial', 'photo', 'method'])
-    groups = rows.groupby(['set', 'trial', 'photo']).method.agg(set)
-    return {k for k, methods in groups.items() if all(f'{n}, blind' in methods for n in nets)}
+    return rows.groupby(['set', 'trial', 'photo']).method.agg(set).to_dict()
 
 def run_benchmark(
     nets:dict, # Name -> `Restorer`
@@ -270,18 +271,19 @@ def run_benchmark(
     out, every, jobs = Path(out), trials(masks), []
     for name in names or (): # a wrong name is told before hours of work
         if name not in every: raise ValueError(f'there is no trial {name!r}; choose from {", ".join(every)}')
-    done, limits = _done(out, nets), limit if isinstance(limit, dict) else {'': limit}
+    done, limits = _done(out), limit if isinstance(limit, dict) else {'': limit}
     for group, folder in photos.items():
         paths = sorted(find_photos(folder), key=lambda p: hashlib.sha256(p.stem.encode(errors='surrogateescape')).hexdigest())
         for name in names or every:
-            jobs += [(group, every[name], p) for p in paths[:limits.get(name, limits.get(''))] if (group, name, p.name) not in done]
+            for p in paths[:limits.get(name, limits.get(''))]:
+                if {f'{o}, blind' for o in nets} - (methods := done.get((group, name, p.name), set())): jobs.append((group, every[name], p, methods))
     out.parent.mkdir(parents=True, exist_ok=True)
     if not out.exists(): out.write_text(','.join(COLUMNS) + '\n', encoding='utf-8')
     with open(out, 'a', newline='', encoding='utf-8') as f:
         writer = csv.DictWriter(f, COLUMNS)
-        for group, trial, path in track(jobs, 'benchmark', console=Console(stderr=True), disable=not progress):
+        for group, trial, path, methods in track(jobs, 'benchmark', console=Console(stderr=True), disable=not progress):
             clean = load_photo(path, None)
-            writer.writerows([dict(set=group, photo=path.name) | row for row in _rows(trial, path.stem, clean, nets, seed, weights)])
+            writer.writerows([dict(set=group, photo=path.name) | row for row in _rows(trial, path.stem, clean, nets, methods, seed, weights)])
             f.flush()
     return pd.read_csv(out)
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FINE_ADAM', 'FastPrecision', 'load_encoder', 'settle_spectral_norm', 'generator_splitter', 'generator_learner',
-           'pretrain_generator', 'restoring_net', 'sample_sheet', 'WeightEMA', 'NormsAtRest', 'share_out']
+           'pretrain_generator', 'restoring_net', 'sample_sheet', 'WeightEMA', 'NormsAtRest', 'HeadOnly', 'share_out']
 
-# %% ../nbs/07_generator.ipynb #31b0db6e
+# %% ../nbs/07_generator.ipynb #f51247a2
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from torchvision import models
 from torchvision.utils import make_grid
 
 from .imaging import from_tensor
-from .layers import ARCHS, NetConfig, RestorerNet, bf16_is_fast
+from .layers import NetConfig, RestorerNet, bf16_is_fast
 from .losses import find_imagenet_weights, get_loss, read_state
 from .weights import WeightsError
 
@@ -49,7 +49,7 @@ class FastPrecision(Callback):
 
     def after_fit(self): self._set(None)
 
-# %% ../nbs/07_generator.ipynb #01d1062a
+# %% ../nbs/07_generator.ipynb #3accf721
 def _imagenet_state(arch, pretrained):
     "State dict of `arch`: from a local file or folder, or (`True`) from the usual places or a download."
     if pretrained is not True: return read_state(find_imagenet_weights(arch, pretrained))
@@ -65,7 +65,7 @@ def load_encoder(
     pretrained:bool|str|Path, # True: torchvision's weights, found on this machine or downloaded; or the path of a local .pth or its folder
 ):
     "Fill the encoder with ImageNet weights. Raises WeightsError when they are missing, damaged or of another network."
-    backbone, state = ARCHS[net.config.arch](weights=None), _imagenet_state(net.config.arch, pretrained)
+    backbone, state = net.config.unet_kwargs()['arch'](weights=None), _imagenet_state(net.config.arch, pretrained)
     try: backbone.load_state_dict(state)
     except RuntimeError as e:
         raise WeightsError(pretrained if pretrained is not True else net.config.arch, f'these are not the weights of {net.config.arch}',
@@ -85,12 +85,13 @@ def settle_spectral_norm(
             if isinstance(hook, SpectralNorm):
                 for _ in range(steps): hook.compute_weight(m, do_power_iteration=True)
 
-# %% ../nbs/07_generator.ipynb #ba3c7af5
+# %% ../nbs/07_generator.ipynb #f0fc5c24
 FINE_ADAM = partial(Adam, eps=1e-8) # fastai's own eps, 1e-5, is larger than most gradients of a mean over pixels: weights would hardly move
 
 def generator_splitter(net): # encoder, then everything else: what `freeze` freezes
     encoder = net.unet.layers[0]
-    return [list(encoder.parameters()), [p for layer in net.unet.layers[1:] for p in layer.parameters()]]
+    rest = [*net.unet.layers[1:], *([net.head] if net.head is not None else [])]
+    return [list(encoder.parameters()), [p for layer in rest for p in layer.parameters()]]
 
 def generator_learner(
     dls:DataLoaders, # Batches of (degraded, clean) in [0, 1]
@@ -106,7 +107,7 @@ def generator_learner(
     kwargs = dict(opt_func=FINE_ADAM) | kwargs | dict(wd=wd, splitter=generator_splitter, loss_func=get_loss(loss),
                    cbs=[FastPrecision(), *L(cbs)])
     if net is not None: return Learner(dls, net.to(dls.device), **kwargs)
-    learn = unet_learner(dls, ARCHS[config.arch], pretrained=False, normalize=False, **config.unet_kwargs(), **kwargs)
+    learn = unet_learner(dls, pretrained=False, normalize=False, **config.unet_kwargs(), **kwargs)
     learn.model = RestorerNet(learn.model, config).to(dls.device)
     settle_spectral_norm(learn.model)
     if pretrained:
@@ -217,6 +218,15 @@ class NormsAtRest(Callback):
     "Batch norms of the `RestorerNet` that trains normalise as they will in use, and their averages stay as they are; in a GAN, too."
     def before_fit(self): restoring_net(self.learn.model).norms_at_rest = True
     def after_fit(self): restoring_net(self.learn.model).norms_at_rest = False
+
+# %% ../nbs/07_generator.ipynb #200868f3
+class HeadOnly(Callback):
+    "While fitting, the U-Net of the `RestorerNet` rests and its `DetailHead` learns alone. Raises ValueError for a network without one."
+    def before_fit(self):
+        net = restoring_net(self.learn.model)
+        if net.head is None: raise ValueError('this network has no head that could learn alone: give it one, `network: {head: 64, detail: 8}`')
+        net.unet_rests = True
+    def after_fit(self): restoring_net(self.learn.model).unet_rests = False
 
 # %% ../nbs/07_generator.ipynb #fafcb840
 class _AnyDevice: # in front of `DistributedDL`, which fastai can import only where accelerate is installed

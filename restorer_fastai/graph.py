@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GRAPH_CONTRACT', 'FoldedNet', 'fold_norms', 'weights_hash', 'GraphNet', 'load_graph']
 
-# %% ../nbs/13c_graph.ipynb #bc373667
+# %% ../nbs/13c_graph.ipynb #d5dbfebe
 import hashlib, importlib.util, json, sys, warnings
 from pathlib import Path
 
@@ -15,50 +15,34 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .imaging import write_beside
+from .layers import bf16_is_fast, plain_copy
 from .look import Context, LooksFirst, colour_transform
+from .plain import ResNetBlock
 from .restore import Restorer
-from .weights import WeightsError, _content_hash
+from .weights import WeightsError, content_hash
 
-# %% ../nbs/13c_graph.ipynb #47b32f67
+# %% ../nbs/13c_graph.ipynb #7c8dbfc7
 def _fold(module):
     "Fold what can be folded below `module`, in place."
-    from torchvision.models.resnet import BasicBlock
     for m in module.modules():
         if hasattr(m, 'weight_g'): nn.utils.remove_weight_norm(m)
         if hasattr(m, 'weight_orig'): nn.utils.remove_spectral_norm(m)
     for m in module.modules():
-        if not isinstance(m, (nn.Sequential, BasicBlock)): continue # elsewhere neighbours need not follow each other
+        if not isinstance(m, (nn.Sequential, ResNetBlock)): continue # elsewhere neighbours need not follow each other
         children = list(m.named_children())
         for (a, conv), (b, norm) in zip(children, children[1:]):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 m._modules.update({a: fuse_conv_bn_eval(conv, norm), b: nn.Identity()})
 
-# %% ../nbs/13c_graph.ipynb #1d2abb7d
-def _holds(module, hook): return any(getattr(f, '__self__', None) is hook for f in module._forward_hooks.values())
-
+# %% ../nbs/13c_graph.ipynb #9000c5f5
 class FoldedNet(LooksFirst):
-    "What a `RestorerNet` computes, from layers that are called in turn. Made by `fold_norms`; it cannot be trained or saved."
+    "What a `RestorerNet` computes, with fewer layers. Made by `fold_norms`; it cannot be trained or saved."
     def __init__(self,
-        net, # `RestorerNet`, its norms folded; taken apart
+        net, # `RestorerNet` around a `PlainUnet`, its norms folded; taken apart
     ):
-        from fastai.vision.models.unet import UnetBlock
         super().__init__()
-        layers, self.looker, self.residual = list(net.unet.layers), net.looker, net.config.residual
-        blocks = [m for m in layers if isinstance(m, UnetBlock)]
-        self.kept = [next(i for i, m in enumerate(layers[0]) if _holds(m, b.hook)) for b in blocks]
-        net.unet.sfs.remove() # the hooks
-        up = 4 + len(blocks) # encoder, norm, ReLU, middle, blocks; then shuffle, resize (never needed), merge, head, last, [sigmoid], to tensor
-        self.encoder, self.middle, self.blocks = layers[0], nn.Sequential(*layers[1:4]), nn.ModuleList(blocks)
-        self.shuffle, self.head, self.last = layers[up], layers[up + 3], nn.Sequential(*layers[up + 4:-1])
-        for name in ('mean', 'std'): self.register_buffer(name, getattr(net, name).clone())
-
-    def _unet(self, x):
-        "The U-Net on a normalised photo, in plain calls."
-        h, maps = x, []
-        for m in self.encoder: maps.append(h := m(h))
-        h = self.middle(h)
-        for b, i in zip(self.blocks, self.kept): h = b.conv2(b.conv1(b.relu(torch.cat([b.shuf(h), b.bn(maps[i])], 1))))
-        return self.last(self.head(torch.cat([self.shuffle(h), x], 1)))
+        self.looker, self.unet, self.head, self.residual = net.looker, net.unet, net.head, net.config.residual
+        for name in ('mean', 'std'): self.register_buffer(name, getattr(net, name))
 
     def forward(self,
         x:Tensor, # (N, 3, H, W) in [0, 1]; H and W multiples of 32
@@ -66,23 +50,23 @@ class FoldedNet(LooksFirst):
     ) -> Tensor: # (N, 3, H, W), about [0, 1]
         "Restore a batch of photos, crops or tiles."
         if context.vector is not None: x = colour_transform(x, context.vector)
-        y = self._unet((x - self.mean)/self.std).float()*self.std
+        normalised = (x - self.mean)/self.std
+        y = self.unet(normalised)
+        if self.head is not None: y = self.head(normalised, y)
+        y = y.float()*self.std
         return x + y if self.residual else y + self.mean
 
-# %% ../nbs/13c_graph.ipynb #09685ab2
+# %% ../nbs/13c_graph.ipynb #154051fd
 def fold_norms(
     net, # `RestorerNet`; stays as it is
 ) -> FoldedNet: # A copy on the same device, in evaluation mode
     "The same network with fewer layers, for restoring only. Raises `WeightsError` for any other network."
     if not hasattr(net, 'config'): raise WeightsError('network', f'a {type(net).__name__} cannot be folded', 'Load a weight file of this project.')
-    from restorer_fastai.layers import build_network
-    copy = build_network(net.config)
-    copy.load_state_dict(net.state_dict())
-    for name in ('mean', 'std'): setattr(copy, name, getattr(net, name).detach().cpu().clone())
+    copy = plain_copy(net)
     with torch.no_grad(): _fold(copy.unet)
     return FoldedNet(copy.to(net.mean.device)).eval().requires_grad_(False)
 
-# %% ../nbs/13c_graph.ipynb #ec0aa5c0
+# %% ../nbs/13c_graph.ipynb #9921815b
 GRAPH_CONTRACT = 1 # version of what a graph file promises
 _MARK = b'restorer_fastai_graph'
 
@@ -91,7 +75,7 @@ def weights_hash(
 ) -> str: # SHA-256, hexadecimal
     "What tells these weights from any others: changes with every number that decides the results."
     tensors = {k: t.detach().as_subclass(Tensor).cpu().contiguous() for k, t in net.state_dict().items()}
-    return _content_hash(tensors, net.config.to_dict(), [t.flatten().tolist() for t in (net.mean, net.std)])
+    return content_hash(tensors, net.config.to_dict(), [t.flatten().tolist() for t in (net.mean, net.std)])
 
 def _read_label(path):
     "The label of a graph file, once its content is what the label says."
@@ -178,7 +162,7 @@ def _openvino():
         if hidden: sys.modules.pop('openvino_telemetry', None)
     return openvino
 
-# %% ../nbs/13c_graph.ipynb #734e3055
+# %% ../nbs/13c_graph.ipynb #dd6a67d7
 def load_graph(
     path, # What `export_onnx` wrote
     net, # The `RestorerNet` that it was made of, such as `Restorer.load().net`
@@ -189,20 +173,18 @@ def load_graph(
     label = _read_label(path)
     if label.get('weights') != weights_hash(net): raise WeightsError(path, 'it was made of other weights', 'Write it again with `export_onnx`.')
     openvino = _openvino()
-    from restorer_fastai.layers import bf16_is_fast
     if dtype is None: dtype = torch.bfloat16 if bf16_is_fast('cpu') else torch.float32
     precision = {torch.float32: 'f32', torch.bfloat16: 'bf16'}[dtype]
     settings = dict(PERFORMANCE_HINT='LATENCY', INFERENCE_NUM_THREADS=threads or torch.get_num_threads(), INFERENCE_PRECISION_HINT=precision)
     return GraphNet(net, openvino.Core().compile_model(str(path), 'CPU', settings)).eval()
 
-# %% ../nbs/13c_graph.ipynb #9bf1872e
+# %% ../nbs/13c_graph.ipynb #0cc78740
 @patch
 def faster(self:Restorer,
     graph=None, # What `export_onnx` wrote from this restorer; PyTorch with folded norms when not given
     dtype:torch.dtype=None, # torch.float32 or torch.bfloat16; bf16 where it is fast when not given
 ) -> Restorer: # To restore with; it cannot be saved or exported
     "The same restorer, as fast as we know how. Raises `WeightsError` for a graph that does not fit, ImportError without the extra `[fast]`."
-    from restorer_fastai.layers import bf16_is_fast
     device = torch.device('cpu') if graph else self.device
     if dtype is None: dtype = torch.bfloat16 if bf16_is_fast(device) else torch.float32
     net = load_graph(graph, self.net, dtype) if graph else fold_norms(self.net)

@@ -4,20 +4,20 @@
 
 # %% auto #0
 __all__ = ['ARCHS', 'NORMS', 'IMAGENET_MEAN', 'IMAGENET_STD', 'round_to_8bit', 'bf16_is_fast', 'computing_in', 'InFloat32',
-           'NetConfig', 'DetailBlock', 'narrow_head', 'RestorerNet', 'build_network']
+           'NetConfig', 'DetailBlock', 'DetailHead', 'end_at_half_size', 'RestorerNet', 'build_network',
+           'plain_network', 'plain_copy']
 
-# %% ../nbs/05_layers.ipynb #056040ec
+# %% ../nbs/05_layers.ipynb #1061e412
 import warnings
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 
 import torch
-from fastai.layers import ConvLayer, NormType
-from fastai.vision.learner import create_unet_model
 from torch import Tensor, nn
-from torchvision import models
+from torch.nn import functional as F
 
 from .look import Context, LookNet, LooksFirst, colour_transform
+from .plain import PlainUnet, Unfilled
 
 # %% ../nbs/05_layers.ipynb #051f25b5
 def round_to_8bit(
@@ -56,27 +56,28 @@ class InFloat32(nn.Module):
     def forward(self, x):
         with torch.autocast(x.device.type, enabled=False): return self.module(x.float())
 
-# %% ../nbs/05_layers.ipynb #b4dac5c0
-ARCHS = {'resnet18': models.resnet18, 'resnet34': models.resnet34}
-NORMS = {'none': None, 'batch': NormType.Batch, 'weight': NormType.Weight, 'spectral': NormType.Spectral}
+# %% ../nbs/05_layers.ipynb #60113460
+ARCHS = {'resnet18': (2, 2, 2, 2), 'resnet34': (3, 4, 6, 3)} # Blocks in each stage; or a function that makes an encoder of your own
+NORMS = ('none', 'batch', 'weight', 'spectral')
 
 @dataclass(frozen=True)
 class NetConfig:
     "How to build a `RestorerNet`: everything that decides the names and shapes of its weights."
     arch:str='resnet34' # Encoder: a key of `ARCHS`
     blur:bool=True # Blur after PixelShuffle against checkerboards (Sugawara et al. 2018)
-    norm:str='weight' # Normalisation in the decoder: a key of `NORMS`
+    norm:str='weight' # Normalisation in the decoder: one of `NORMS`
     self_attention:bool=False # A self-attention layer in the decoder (SAGAN, Zhang et al. 2018)
     y_range:tuple|None=None # Squash the normalised output with a sigmoid into this range, as fast.ai's lesson 7 did; None: linear
     residual:bool=False # Predict what to add to the photo instead of the photo
     look:bool=False # A `LookNet` sees the whole frame first and turns its colours
-    head:int|None=None # Channels of the last block, at full size; None: fastai's 99, which cost as much as the whole encoder twice over
-    detail:int=0 # `DetailBlock`s after a narrow head
+    head:int|None=None # Channels of a `DetailHead`; None: fastai's own end, 99 channels at full size
+    detail:int=0 # `DetailBlock`s in the head
 
     def __post_init__(self):
         for key,known in (('arch', ARCHS), ('norm', NORMS)):
             if getattr(self, key) not in known: raise ValueError(f"{key} '{getattr(self, key)}' is unknown; choose one of {list(known)}")
-        if self.detail and not self.head: raise ValueError('detail blocks follow a narrow head: say how many channels `head` has')
+        if self.detail and not self.head: raise ValueError('detail blocks are part of a head: say how many channels `head` has')
+        if self.y_range and self.head: raise ValueError("y_range belongs to fastai's own end: leave out `head`")
         if self.y_range is not None: object.__setattr__(self, 'y_range', tuple(self.y_range))
 
     def to_dict(self) -> dict: # JSON-ready
@@ -94,9 +95,13 @@ class NetConfig:
 
     def unet_kwargs(self) -> dict: # For `unet_learner` or `create_unet_model`
         "The arguments that fastai's U-Net builders take."
-        return dict(n_out=3, blur=self.blur, norm_type=NORMS[self.norm], self_attention=self.self_attention, y_range=self.y_range)
+        from fastai.layers import NormType # here, because restoring does without fastai and torchvision
+        from torchvision import models
+        arch = ARCHS[self.arch] if callable(ARCHS[self.arch]) else getattr(models, self.arch)
+        norm = None if self.norm == 'none' else NormType[self.norm.capitalize()]
+        return dict(arch=arch, n_out=3, blur=self.blur, norm_type=norm, self_attention=self.self_attention, y_range=self.y_range)
 
-# %% ../nbs/05_layers.ipynb #22f3b9fa
+# %% ../nbs/05_layers.ipynb #98fd11df
 class DetailBlock(nn.Module):
     "Two convolutions and a way around them (Lim et al. 2017, EDSR). As long as it has learned nothing, it changes nothing."
     def __init__(self,
@@ -108,39 +113,71 @@ class DetailBlock(nn.Module):
 
     def forward(self, x): return x + self.convs(x)
 
-def narrow_head(
-    unet:nn.Module, # A `DynamicUnet`; changed in place
-    last:int, # Index of its 1×1 convolution
-    config:NetConfig, # Says how wide
-):
-    "Replace the block at full size, and the 1×1 convolution after it, by narrower ones."
-    ni, nf, norm = unet.layers[last][0].in_channels, config.head, NORMS[config.norm]
-    blocks = [DetailBlock(nf) for _ in range(config.detail)]
-    unet.layers[last - 1] = nn.Sequential(ConvLayer(ni, nf, norm_type=norm), ConvLayer(nf, nf, norm_type=norm), *blocks)
-    unet.layers[last] = ConvLayer(nf, 3, ks=1, act_cls=None, norm_type=norm)
+class DetailHead(nn.Module):
+    "The end of the U-Net: convolutions at half size on groups of 2×2 pixels (Zhang et al. 2018, FFDNet) and on the U-Net's features."
+    def __init__(self,
+        ni:int, # Channels of the U-Net's features
+        nf:int, # Its own channels
+        blocks:int, # How many `DetailBlock`s
+        residual:bool, # Begin with zero as the answer
+    ):
+        super().__init__()
+        self.photo, self.features = nn.Conv2d(12, nf, 3, padding=1), nn.Conv2d(ni, nf, 1, bias=False)
+        self.blocks = nn.Sequential(*(DetailBlock(nf) for _ in range(blocks)))
+        self.last = InFloat32(nn.Conv2d(nf, 12, 3, padding=1))
+        for p in [*self.features.parameters(), *(self.last.parameters() if residual else [])]: nn.init.zeros_(p)
 
-# %% ../nbs/05_layers.ipynb #40343123
+    def forward(self,
+        x:Tensor, # Normalised photos (N, 3, H, W); H and W even
+        features:Tensor|None=None, # What the U-Net gave (N, ni, H/2, W/2); None: the head alone
+    ) -> Tensor: # (N, 3, H, W), fp32
+        "What to add to normalised photos, or normalised photos."
+        y = self.photo(F.pixel_unshuffle(x, 2))
+        if features is not None: y = y + self.features(features)
+        return F.pixel_shuffle(self.last(self.blocks(y)), 2)
+
+def end_at_half_size(
+    unet:nn.Module, # A `DynamicUnet` or `PlainUnet`; changed in place
+) -> int: # Channels of the features that it then gives
+    "Take away what fastai's U-Net does at full size."
+    i = next(i for i,o in enumerate(unet.layers) if any(isinstance(m, nn.PixelShuffle) for m in o.children()))
+    ni, unet.layers = unet.layers[i][0][0].in_channels, unet.layers[:i]
+    return ni
+
+# %% ../nbs/05_layers.ipynb #89f3a091
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 class RestorerNet(LooksFirst):
-    "A fastai U-Net under the project's contract: photos in [0, 1] in, photos in about [0, 1] out (unclamped, fp32)."
+    "A U-Net under the project's contract: photos in [0, 1] in, photos in about [0, 1] out (unclamped, fp32)."
     compute_dtype = None # What the convolutions compute in; torch.bfloat16 where `bf16_is_fast`
+    unet_rests = False # Does the head work alone?
     norms_at_rest = False # Do batch norms normalise by their averages in training, too, and leave them as they are?
     def __init__(self,
-        unet:nn.Module, # A `DynamicUnet` with 3 output channels that works on ImageNet-normalised photos
+        unet:nn.Module, # fastai's `DynamicUnet` or our `PlainUnet`, with 3 output channels, that works on ImageNet-normalised photos
         config:NetConfig, # How `unet` was built
     ):
         super().__init__()
         self.unet, self.config = unet, config
         self.looker = LookNet() if config.look else None
-        last = -2 if config.y_range is None else -3 # ..., 1x1 convolution, [sigmoid], ToTensorBase
-        if config.head: narrow_head(unet, last, config)
-        if config.residual: # a network that has learned nothing yet leaves the photo as it is
-            unet.layers[last] = nn.Conv2d(unet.layers[last][0].in_channels, 3, 1)
-            for p in unet.layers[last].parameters(): nn.init.zeros_(p)
-        unet.layers[last] = InFloat32(unet.layers[last])
+        self.head = DetailHead(end_at_half_size(unet), config.head, config.detail, config.residual) if config.head else None
+        if not config.head: self._end_at_full_size()
         for name,value in (('mean', IMAGENET_MEAN), ('std', IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+
+    def _end_at_full_size(self):
+        layers, last = self.unet.layers, self._last
+        if self.config.residual: # a network that has learned nothing yet leaves the photo as it is
+            layers[last] = nn.Conv2d(layers[last][0].in_channels, 3, 1)
+            for p in layers[last].parameters(): nn.init.zeros_(p)
+        layers[last] = InFloat32(layers[last])
+
+    @property
+    def _last(self): return max(i for i,o in enumerate(self.unet.layers) if any(True for _ in o.parameters())) # what follows has no weights
+
+    @property
+    def last(self) -> nn.Module: # A convolution, or a `ConvLayer`
+        "The layer that answers."
+        return (self.unet.layers[self._last] if self.head is None else self.head.last).module
 
     def train(self, mode:bool=True):
         super().train(mode)
@@ -162,17 +199,43 @@ class RestorerNet(LooksFirst):
         if not isinstance(context, Context): context = self.look(x if context is None else context, mode)
         if context.vector is not None: x = colour_transform(x, context.vector)
         normalised = (x - self.mean) / self.std
-        with computing_in(x.device, self.compute_dtype): y = self.unet(normalised)
-        y = y.as_subclass(Tensor).float() * self.std
+        with computing_in(x.device, self.compute_dtype):
+            y = None if self.unet_rests else self.unet(normalised).as_subclass(Tensor)
+            if self.head is not None: y = self.head(normalised, y)
+        y = y.float() * self.std
         return x + y if self.config.residual else y + self.mean
 
-# %% ../nbs/05_layers.ipynb #8dc9b713
+# %% ../nbs/05_layers.ipynb #1c7af4a0
 def build_network(
     config:NetConfig=NetConfig(), # What to build
     size:int=64, # A photo size to trace the layers with, px; the network then works at any multiple of 32
 ) -> RestorerNet: # In evaluation mode, with random weights
     "Build the network that `config` describes, without data, learner or download."
+    from fastai.vision.learner import create_unet_model
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning) # PyTorch's notes to fastai's developers
-        unet = create_unet_model(ARCHS[config.arch], img_size=(size, size), pretrained=False, **config.unet_kwargs())
+        unet = create_unet_model(img_size=(size, size), pretrained=False, **config.unet_kwargs())
     return RestorerNet(unet, config).eval()
+
+# %% ../nbs/05_layers.ipynb #6eaa5f7d
+def plain_network(
+    config:NetConfig, # What to build
+    state:dict, # Its weights, name -> tensor: the `state_dict` of any network of this description
+) -> RestorerNet: # In evaluation mode, on the CPU
+    "What `build_network` builds, filled with weights and without fastai. Raises RuntimeError for weights of another network."
+    if callable(ARCHS[config.arch]): net = build_network(config)
+    else:
+        with warnings.catch_warnings(), Unfilled():
+            warnings.simplefilter('ignore', FutureWarning) # `weight_norm` has a successor, with other names for its weights
+            unet = PlainUnet(ARCHS[config.arch], config.norm, config.blur, config.self_attention, config.y_range)
+            net = RestorerNet(unet, config).eval()
+    net.load_state_dict(state)
+    return net
+
+def plain_copy(
+    net:RestorerNet, # Stays as it is
+) -> RestorerNet: # In evaluation mode, on the CPU
+    "A copy of a network, without fastai."
+    copy = plain_network(net.config, net.state_dict())
+    for name in ('mean', 'std'): getattr(copy, name).copy_(getattr(net, name))
+    return copy

@@ -7,8 +7,9 @@ __all__ = ['MODES', 'FRAME_KINDS', 'LEVELS', 'FREE', 'TURNED', 'STRETCHED', 'NEG
            'apply_curves', 'colour_transform', 'colour_statistics', 'flag_of', 'first_guess', 'Context',
            'second_opinion', 'unless_in_doubt', 'LookNet', 'LooksFirst']
 
-# %% ../nbs/04a_look.ipynb #d9bfb3ef
+# %% ../nbs/04a_look.ipynb #d0ba24ed
 import math
+from collections import OrderedDict
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .imaging import THUMBNAIL
+from .plain import resnet_layers
 
 # %% ../nbs/04a_look.ipynb #fc3f7d10
 MODES = ('photo', 'black_and_white', 'negative')
@@ -97,7 +99,7 @@ def first_guess(
     gain = 1/(high - low).clamp(min=.05) - 1
     return torch.cat([low*stretched, gain*stretched, flag_of(TURNED, kind)*turn, low.new_zeros(len(low), 3*knots + 9)], 1)
 
-# %% ../nbs/04a_look.ipynb #95b42c48
+# %% ../nbs/04a_look.ipynb #8dc2a0dc
 class Context(NamedTuple):
     "What the whole frame tells and a crop cannot. Empty for a network that does not look."
     mode_logits:Tensor|None=None # (N, modes), in the order of `MODES`: blind, whatever was told
@@ -136,10 +138,9 @@ class LookNet(nn.Module):
         knots:int=16, # K of the curves
         nf:int=256, # Hidden features of the heads
     ):
-        from torchvision.models import resnet18 # here, because it takes a second to import
         super().__init__()
-        self.knots, self.body = knots, resnet18(weights=None)
-        self.body.fc, ns = nn.Identity(), 512 + 3*len(LEVELS) + 3
+        self.knots, ns = knots, 512 + 3*len(LEVELS) + 3
+        self.body = nn.Sequential(OrderedDict(resnet_layers((2, 2, 2, 2)), pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()))
         self.kind = nn.Sequential(nn.Linear(ns, nf), nn.ReLU(), nn.Linear(nf, len(FRAME_KINDS)))
         self.shared = nn.Sequential(nn.Linear(ns + len(FRAME_KINDS), nf), nn.ReLU(), nn.Linear(nf, nf), nn.ReLU())
         self.numbers = nn.Linear(nf, 6*knots + 15)

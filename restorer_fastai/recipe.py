@@ -19,7 +19,7 @@ from .critic import CriticNet
 from .data import VIEWS
 from .layers import NetConfig
 
-# %% ../nbs/11a_recipe.ipynb #7355e9ea
+# %% ../nbs/11a_recipe.ipynb #1e9348ad
 class RecipeError(ValueError): "A recipe that cannot be trained, or not in this folder."
 
 STAGE_KINDS = ('look', 'generator', 'critic', 'gan')
@@ -37,6 +37,7 @@ class Stage:
     view:str|None=None # 'crop': a square of the photo; 'frame': the whole photo, squeezed; 'part': see `get_dls`; None: 'frame' to look, else 'crop'
     zoom:float|None=None # See `get_dls`
     frozen:bool=False # Generator only: train just the decoder. Skipped when the encoder is not pretrained
+    head_only:bool=False # Generator only: see `HeadOnly`
     norms_at_rest:bool=False # Generator and GAN: see `NormsAtRest`
     critic_lr:float=2e-4 # GAN only: the critic's learning rate
     critic_thresh:float=0.65 # GAN only: see `ThresholdSwitcher`
@@ -49,9 +50,10 @@ class Stage:
         if self.size < MIN_SIZE: raise RecipeError(f"a stage needs at least {MIN_SIZE} px, not {self.size}")
         if self.view is None: object.__setattr__(self, 'view', 'frame' if self.kind == 'look' else 'crop')
         if self.view not in VIEWS: raise RecipeError(f"view '{self.view}' is unknown; choose one of {list(VIEWS)}")
+        if self.head_only and self.kind != 'generator': raise RecipeError(f"head_only belongs to a generator stage, not to '{self.kind}'")
         if self.epochs < 1 or self.bs < 1: raise RecipeError(f"a stage needs at least one epoch and one photo a batch: {self}")
 
-# %% ../nbs/11a_recipe.ipynb #0259e652
+# %% ../nbs/11a_recipe.ipynb #7b13e98a
 KEEP = ('best', 'last')
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Recipe:
     def __post_init__(self):
         kinds = [o.kind for o in self.stages]
         if 'look' in kinds and not self.network.look: raise RecipeError("a look stage needs a network that looks: `network: {look: true}`")
+        if any(o.head_only for o in self.stages) and not self.network.head: raise RecipeError('head_only needs a network with a head: `network: {head: 64}`')
         if kinds != sorted(kinds, key=lambda o: o != 'look'): raise RecipeError('look stages come first: the generator learns to work on what they give')
         if self.keep not in KEEP: raise RecipeError(f"keep '{self.keep}' is unknown; choose one of {list(KEEP)}")
         if self.ema is not None and not 0 < self.ema < 1:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LUMA_KEPT_SIDE', 'Restorer', 'check_wishes']
 
-# %% ../nbs/13_restore.ipynb #ae4cec73
+# %% ../nbs/13_restore.ipynb #2c65f7fc
 import importlib.util, math, os, warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ import torch
 from fastcore.basics import patch
 from PIL import Image
 from torch import nn
-from .imaging import _RGB, from_pil, from_tensor, open_photo, read_photo, rgb_to_ycbcr, to_float, to_tensor, to_uint8
+from .imaging import YCBCR_TO_RGB, from_pil, from_tensor, open_photo, read_photo, rgb_to_ycbcr, to_float, to_tensor, to_uint8
+from .layers import ARCHS, NORMS, NetConfig, RestorerNet, build_network, plain_copy
 from .look import FRAME_KINDS, MODES, colour_transform
 from .weights import TRAIN_ONE, WeightsError, file_kind, load_weights, save_weights
 
@@ -32,27 +33,30 @@ def _mirror(
 def _padded(n): return max(64, math.ceil(n/32)*32)
 def _before(n): return (_padded(n) - n)//2 # so that all four borders of the photo are continued
 
-# %% ../nbs/13_restore.ipynb #13fb6662
+# %% ../nbs/13_restore.ipynb #28b9f680
 def _rise(tile, shared):
     "Weights along a tile that shares its first `shared` px with a neighbour: 0 in the outer quarter, then a ramp to 1."
     margin = shared//4
     return np.clip((np.arange(tile) + .5 - margin)/(shared - 2*margin), 0, 1) if shared else np.ones(tile)
 
-def _starts(n, tile, overlap):
-    "Where tiles begin along a side of `n` > `tile` px: spread out on multiples of 32, the network's own grid."
-    step = max((tile - overlap)//32*32, 32)
-    k = math.ceil((n - tile)/step)
-    return [i*(n - tile)//k//32*32 for i in range(k + 1)]
+def _plan(n, tile, overlap):
+    "Where tiles begin along a side of `n` > `tile` px, on multiples of 32, the network's own grid; and how long they need to be, at most `tile`."
+    def step(length): return max((length - overlap)//32*32, 32)
+    k = math.ceil((n - tile)/step(tile))
+    shortest = math.ceil(max(64, 2*overlap)/32)*32
+    tile = next(o for o in range(shortest, tile + 1, 32) if k*step(o) >= n - o)
+    return [i*(n - tile)//k//32*32 for i in range(k + 1)], tile
 
 def _tiles(
     n:int, # Length of the side, px
-    tile:int, # Length of a tile, px
+    tile:int, # Length of a tile at most, px
     overlap:int, # What neighbours share at least, px
-)->list: # Of (start in the continued photo, length, weights): weights (length,) float32; those of all tiles add up to 1
-    "Cut one side of a photo, continued to a size the network takes, into tiles. A side no longer than a tile is one piece."
+)->list: # Of (start in the continued photo, length, weights): weights (length,) float32
+    """Cut one side of a photo, continued to a size the network takes, into tiles. A side no longer than a tile is one piece; a longer one is
+    cut into as few as will do, and these are no longer than they must be. The weights of all tiles add up to 1."""
     n = _padded(n)
     if n <= tile: return [(0, n, np.ones(n, np.float32))]
-    starts = _starts(n, tile, overlap)
+    starts, tile = _plan(n, tile, overlap)
     rises = [_rise(tile, a + tile - b) for a, b in zip(starts, starts[1:])]
     ws = [up*down[::-1] for up, down in zip([np.ones(tile), *rises], [*rises, np.ones(tile)])]
     total = np.zeros(n)
@@ -126,7 +130,7 @@ def check_wishes(
     if mode not in MODES: raise ValueError(f'mode {mode!r} is unknown: choose one of {", ".join(MODES)}, or none')
     if keep_luma and mode != 'black_and_white': raise ValueError(f'keep_luma is for black-and-white photos, not for mode={mode!r}')
 
-# %% ../nbs/13_restore.ipynb #abcd3eca
+# %% ../nbs/13_restore.ipynb #b2e1c1f7
 @patch
 @torch.inference_mode()
 def _look(self:Restorer, img, mode=None):
@@ -137,7 +141,8 @@ def _look(self:Restorer, img, mode=None):
     context = self.net.look(thumb, mode)
     if (found := _taken_for(context)) is None: return _Seen(context, mode)
     if mode is None and found == 'photo' and (inside := picture()).shape != thumb.shape:
-        if _taken_for(self.net.look(inside)) == 'negative': return _Seen(self.net.look(inside, 'negative'), 'negative')
+        if _taken_for(seen := self.net.look(inside)) == 'negative':
+            return _Seen(seen if _acted_on(seen)[1] == 'negative' else self.net.look(inside, 'negative'), 'negative')
     mode = mode or found
     if _acted_on(context)[1] != mode: context = self.net.look(thumb, mode)
     if _acted_on(context)[0] == 'film_negative': context = self.net.look(picture(), mode)
@@ -199,12 +204,12 @@ def _finish(self:Restorer, y, x, seen, strength, stay_grey):
         y = base + strength*(y - base)
     return np.repeat(rgb_to_ycbcr(y)[..., :1], 3, 2) if stay_grey else y
 
-# %% ../nbs/13_restore.ipynb #23e7e2ab
+# %% ../nbs/13_restore.ipynb #ed79c2a7
 LUMA_KEPT_SIDE = 512 # px: the longer side at which colour is predicted
 
 def _add_colour(luma, colour):
     "(n, W) brightness and (n, W, 2) distances of blue and red from it -> (n, W, 3), of just that brightness, in [0, 1]."
-    offset = colour @ _RGB[:, 1:].T
+    offset = colour @ YCBCR_TO_RGB[:, 1:].T
     room = np.where(offset > 0, 1 - luma[..., None], luma[..., None])
     fits = (room/np.maximum(np.abs(offset), 1e-6)).min(2, keepdims=True)
     return luma[..., None] + np.minimum(fits, 1)*offset
@@ -329,13 +334,11 @@ def _normalisation(learn):
     if norm is None: return torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)
     return tuple(v.detach().as_subclass(torch.Tensor).float().cpu().view(1, 3, 1, 1) for v in (norm.mean, norm.std))
 
-# %% ../nbs/13_restore.ipynb #788aef27
+# %% ../nbs/13_restore.ipynb #8ecee4e5
 def _guess_config(learn):
     "The `NetConfig` of a learner made by `unet_learner`, which keeps its arguments; None when there is none."
-    from restorer_fastai.layers import ARCHS, NORMS, NetConfig
-    arch = next((n for n, f in ARCHS.items() if f is getattr(learn, 'arch', None)), None)
-    norm = next((n for n, v in NORMS.items() if v is getattr(learn, 'norm_type', None)), None)
-    if arch is None or norm is None: return None
+    arch, norm = getattr(getattr(learn, 'arch', None), '__name__', None), getattr(getattr(learn, 'norm_type', None), 'name', 'none').lower()
+    if arch not in ARCHS or norm not in NORMS: return None
     defaults = dict(blur=False, self_attention=False, y_range=None) # those of `unet_learner`
     return NetConfig(arch, norm=norm, **{k: getattr(learn, k, v) for k, v in defaults.items()})
 
@@ -343,7 +346,6 @@ def _guess_config(learn):
 def _rebuild(unet, config, mean, std):
     "A `RestorerNet` with the weights of a plain U-Net; None when it does not compute the same."
     x, old = torch.rand(1, 3, 64, 64, device=next(unet.parameters()).device), unet.state_dict()
-    from restorer_fastai.layers import build_network
     net = build_network(config).to(x.device)
     if len(old) != len(net.state_dict()): return None
     try: net.load_state_dict(dict(zip(net.state_dict(), old.values())))
@@ -363,7 +365,7 @@ def _load_learner(path):
         raise WeightsError(path, f'fastai could not load it ({type(e).__name__}: {e})', 'It must be a file of learn.export() from'
             ' fastai 2.8 or newer, and functions of your own must be importable.') from e
 
-# %% ../nbs/13_restore.ipynb #241153ea
+# %% ../nbs/13_restore.ipynb #8be78dd3
 @patch(cls_method=True)
 def from_learner(cls:Restorer,
     learn, # A fastai `Learner` from photos to photos: its model a `RestorerNet`, a fastai U-Net, or a GAN around one
@@ -371,13 +373,8 @@ def from_learner(cls:Restorer,
     **kwargs, # `device`, `dtype`, `tile`, `overlap` of `Restorer`
 )->Restorer: # With a copy of the network where one can be made (see `save`), else with the learner's own
     "A restorer out of a learner in memory."
-    from restorer_fastai.layers import RestorerNet, build_network
     model = getattr(learn.model, 'generator', learn.model)
-    if isinstance(model, RestorerNet):
-        net = build_network(model.config)
-        net.load_state_dict(model.state_dict())
-        net.mean.copy_(model.mean); net.std.copy_(model.std)
-        return cls(net, meta, **kwargs)
+    if isinstance(model, RestorerNet): return cls(plain_copy(model), meta, **kwargs)
     (mean, std), config, training = _normalisation(learn), _guess_config(learn), model.training
     net = _rebuild(model, config, mean, std) if config else None
     model.train(training)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOG_COLUMNS', 'StageProgress', 'EpochLog', 'machine_facts', 'SampleSheet', 'KeepBest', 'run_stage', 'train']
 
-# %% ../nbs/12_train.ipynb #f442222d
+# %% ../nbs/12_train.ipynb #58746815
 import csv
 import json
 import platform
@@ -32,7 +32,7 @@ from .data import get_dls
 from .dataset import dataset_info, dataset_mix, read_manifest
 from .degrade import load_mix
 from .gan import GanLearner, TensorBoardLog, Turn, TurnLog
-from .generator import NormsAtRest, WeightEMA, generator_learner, load_encoder, restoring_net, sample_sheet
+from .generator import HeadOnly, NormsAtRest, WeightEMA, generator_learner, load_encoder, restoring_net, sample_sheet
 from .imaging import write_photo
 from .layers import build_network
 from .learn_look import look_learner, look_truth, told_mode
@@ -258,7 +258,7 @@ def _fit_stage(learn, stage, start_epoch, pretrained):
     else: kwargs = {}
     learn.fit_one_cycle(stage.epochs, lr, start_epoch=start_epoch, **kwargs) # warms up: Adam's first steps are its boldest
 
-# %% ../nbs/12_train.ipynb #d9e69010
+# %% ../nbs/12_train.ipynb #f4bd0b3e
 def _guard(name, stage, state):
     rates = f'lr (now {stage.lr:g})' + (f' or critic_lr (now {stage.critic_lr:g})' if stage.kind == 'gan' else '')
     def where():
@@ -275,6 +275,7 @@ def _stage_callbacks(recipe, state, name, stage, progress, meta):
     if recipe.tensorboard: cbs.append(TensorBoardLog(state.run/'tensorboard'/name))
     if recipe.ema: cbs.append(WeightEMA(recipe.ema))
     if stage.norms_at_rest: cbs.append(NormsAtRest())
+    if stage.head_only: cbs.append(HeadOnly())
     return [*cbs, SampleSheet(state.run, name), KeepBest(state, name, stage, meta)]
 
 def _score_arrival(state, name, stage, learn, meta):

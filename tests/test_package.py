@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import restorer_fastai
+from restorer_fastai.imaging import sample_photo, write_photo
 
 PACKAGE = Path(restorer_fastai.__file__).parent
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -60,6 +61,14 @@ def test_importing_is_light_and_restorer_comes_on_first_use(tmp_path):
 def test_using_the_restorer_imports_no_data_room(tmp_path):
     code = "import sys, restorer_fastai.restore as r; print([m for m in sys.modules if m in ('fastai', 'albumentations', 'gradio')])"
     assert python(code, tmp_path) == '[]'
+
+@pytest.mark.parametrize('how', [
+    "from restorer_fastai import Restorer; r = Restorer.load('{model}', device='cpu'); r.restore('in.png', mode='negative'); r.faster().restore('in.png')",
+    "from restorer_fastai.cli import app; app(['restore', 'in.png', '--out', 'out', '--model', '{model}'], standalone_mode=False)"])
+def test_restoring_needs_neither_fastai_nor_torchvision(how, tmp_path, tiny_model):
+    write_photo(tmp_path/'in.png', sample_photo('china')[:64, :64])
+    code = f"import sys; {how.format(model=tiny_model.as_posix())}; print([m for m in ('fastai', 'torchvision') if m in sys.modules])"
+    assert python(code, tmp_path).splitlines()[-1] == '[]'
 
 def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match='Restaurer'): restorer_fastai.Restaurer

@@ -13,7 +13,7 @@ from restorer_fastai.layers import NetConfig, build_network
 import restorer_fastai
 from restorer_fastai import Restorer, restore
 from restorer_fastai.restore import _tiles
-from restorer_fastai.weights import CONTRACT, WeightsError, _content_hash, load_weights, save_weights
+from restorer_fastai.weights import CONTRACT, WeightsError, content_hash, load_weights, save_weights
 
 torch.set_num_threads(1)
 
@@ -73,7 +73,7 @@ def test_restoring_loads_no_training_room(weights, tmp_path):
     code = f'''
 import sys; from restorer_fastai import Restorer
 Restorer.load({str(weights)!r}, device='cpu').restore_folder({str(tmp_path/'in.png')!r}, {str(tmp_path/'out')!r}, progress=False)
-print([m for m in ['restorer_fastai.' + r for r in {rooms!r}] + ['albumentations', 'gradio'] if m in sys.modules])'''
+print([m for m in ['restorer_fastai.' + r for r in {rooms!r}] + ['albumentations', 'gradio', 'fastai', 'torchvision'] if m in sys.modules])'''
     assert run_python(code) == '[]'
     assert read_photo(tmp_path/'out'/'in.png').shape == (64, 64, 3)
 
@@ -114,7 +114,7 @@ def rewritten(weights, path, rehash=True, **changes):
     from safetensors import safe_open
     with safe_open(weights, framework='pt') as f: header = dict(json.loads(f.metadata()['restorer_fastai']), **changes)
     tensors = load_file(weights)
-    if rehash: header['sha256'] = _content_hash(tensors, header['network'], header['normalize'])
+    if rehash: header['sha256'] = content_hash(tensors, header['network'], header['normalize'])
     save_file(tensors, path, metadata={'restorer_fastai': json.dumps(header)})
     return path
 
@@ -270,7 +270,7 @@ def wild():
     "A small network of the real kind whose last layer is random: worse than any that was trained."
     torch.manual_seed(0)
     net = build_network(NetConfig('resnet18', norm='batch', look=True, residual=True, head=16))
-    for p in net.unet.layers[-2].parameters(): nn.init.normal_(p, std=.02)
+    for p in net.last.parameters(): nn.init.normal_(p, std=.02)
     return net
 
 def ramp(h, w): return (np.linspace(0, 1, h, dtype=np.float32)[:, None, None]*np.linspace(.2, 1, w, dtype=np.float32)[:, None]).repeat(3, 2)
@@ -290,7 +290,7 @@ def test_no_seam_on_a_ramp(wild):
     made = Restorer(wild, device='cpu', tile=160, overlap=64).restore(img, mode='photo') - img
     for axis in 0, 1:
         border, elsewhere = steps_where_tiles_meet(made, axis)
-        assert border <= elsewhere and border < .02
+        assert border <= elsewhere and border < .03
 
 @pytest.mark.parametrize('name', ['china', 'chelsea'])
 def test_no_seam_in_a_photo(wild, name):
