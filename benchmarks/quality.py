@@ -23,7 +23,7 @@ import torch
 import typer
 from restorer_fastai.benchmark import benchmark_markdown, benchmark_means, run_benchmark
 from restorer_fastai.imaging import find_photos
-from restorer_fastai.layers import bf16_is_fast
+import restorer_fastai.graph # `Restorer.faster`
 from restorer_fastai import Restorer
 
 
@@ -57,8 +57,8 @@ def main(
     fp32:Annotated[bool, typer.Option('--fp32', help='Compute in 32-bit floats also where bf16 is fast')]=False,
 ):
     "Score networks on clean photos that are damaged here, and print the table."
-    dtype = torch.bfloat16 if bf16_is_fast('cuda' if torch.cuda.is_available() else 'cpu') and not fp32 else None
-    nets = {name: Restorer.load(path).faster(dtype=dtype or torch.float32) for name, path in (named(model, '--model') if model else {'reference': 'reference'}).items()}
+    files = named(model, '--model') if model else {'reference': 'reference'}
+    nets = {name: Restorer.load(path).faster(dtype=torch.float32 if fp32 else None) for name, path in files.items()}
     limits = {k if v else '': int(v or k) for k, _, v in (o.partition('=') for o in limit.split(','))} if limit else None
     with tempfile.TemporaryDirectory() as tmp:
         sets = named(photos, '--photos')
@@ -66,7 +66,7 @@ def main(
             known = {Path(o).name for o in pd.read_csv(manifest).source}
             sets = {k: held_out(v, manifest, Path(tmp)/str(i)) if any(p.name in known for p in find_photos(v)) else v for i,(k,v) in enumerate(sets.items())}
         rows = run_benchmark(nets, sets, out.with_suffix('.csv'), trials.split(',') if trials else None, limits, masks, seed, weights)
-    text = benchmark_markdown(rows, list(nets)) + f'\n\nNetworks compute in {"bf16" if dtype else "32-bit floats"}; seed {seed}.'
+    text = benchmark_markdown(rows, list(nets)) + f'\n\nNetworks compute in {"bf16" if next(iter(nets.values())).dtype else "32-bit floats"}; seed {seed}.'
     out.with_suffix('.md').write_text(text + '\n', encoding='utf-8')
     print(text)
     right = benchmark_means(rows).right_mode.dropna().unstack('trial')
