@@ -312,7 +312,7 @@ def _lacks(photo, result):
 def _in_short(record):
     "A record as one line for a photo's EXIF data."
     said = [record['mode'] or 'photo', *(f'strength {record["strength"]:g}' for _ in range(record['strength'] < 1)),
-            *(o for o in ('keep_luma', 'roll') if record[o])]
+            *(o for o in ('keep_luma', 'roll', 'told_lost') if record[o])]
     return f"Restored by restorer_fastai {record['version']} with {record['weights']} (SHA-256 {(record['sha256'] or 'unknown')[:16]}): {', '.join(said)}"
 
 @patch
@@ -321,15 +321,23 @@ def _record(self:Restorer, seen, mask, **wishes):
     shares = {name: round(float((mask & code > 0).mean()), 4) for name, code in (('filled', FILLED), ('coloured', COLOURED))} if mask is not None else {}
     return dict(wishes, mode=seen.mode, weights=self.name, sha256=self.meta.get('sha256'), version=__version__, **shares)
 
+def _read_lost(path, pixels):
+    "A picture of the size of a photo -> where it is light, (H, W) bool. Raises `PhotoError` for one of another size."
+    lost = read_photo(path)[..., 1] > 127
+    if lost.shape == pixels.shape[:2]: return lost
+    (h, w), (y, x) = pixels.shape[:2], lost.shape
+    raise PhotoError(path, f'it is {x}×{y} pixels and the photo {w}×{h}', 'Save it in the size of the photo, light where nothing is left of it.')
+
 @patch
-def _write_restored(self:Restorer, job, seen, mode, strength, keep_luma, quality, on_tile):
+def _write_restored(self:Restorer, job, seen, mode, strength, keep_luma, quality, on_tile, lost):
     "Restore one photo that was claimed; the mask is written first, so that no result is without."
     photo, roll, mask = open_photo(job.photo), seen is not None, None
+    if lost is not None: lost = _read_lost(lost, photo.pixels)
     seen = seen or self._look(photo.pixels, mode)
-    y = self._restore_array(photo.pixels, seen, strength, keep_luma, on_tile)
+    y = self._restore_array(photo.pixels, seen, strength, keep_luma, on_tile, lost)
     if job.mask: mask = mark_invented(photo.pixels, y, seen.mode == 'black_and_white', lambda x: self._in_new_colours(x, seen))
     notes = _lacks(photo, job.result)
-    record = self._record(seen, mask, told=mode is not None, strength=strength, keep_luma=keep_luma, roll=roll, quality=quality, notes=notes)
+    record = self._record(seen, mask, told=mode is not None, told_lost=lost is not None, strength=strength, keep_luma=keep_luma, roll=roll, quality=quality, notes=notes)
     if job.mask: write_mask(job.mask, mask, record)
     save_photo(job.result, y, photo, _in_short(record).encode('ascii', 'replace').decode(), quality)
     return FileOutcome(job.photo, job.result, 'restored', seen.mode, notes)
@@ -347,6 +355,7 @@ def restore_file(self:Restorer,
     mask=None, # Where to write what was made up, a .png file; nowhere when not given
     seen=None, # What `look_at_roll` saw in this photo; it is looked at alone when not given
     on_tile=None, # As in `restore`
+    lost=None, # A picture of the photo's size, light where you know that nothing is left of the photo
 )->FileOutcome: # What was done, what the photo was taken for, and what the result lacks
     """Restore one photo from file to file: format, size, profile, date, camera and place stay; nothing is half-written; two processes do not do it
     twice. Raises `PhotoError` for a photo that cannot be read, a result that cannot be written or would replace the photo, `ValueError` for
@@ -357,7 +366,7 @@ def restore_file(self:Restorer,
     with _claim(job.result) as free:
         if os.path.isfile(job.result) and not overwrite: return FileOutcome(job.photo, job.result, 'skipped')
         if not free: return FileOutcome(job.photo, job.result, 'busy')
-        return self._write_restored(job, seen, mode, strength, keep_luma, quality, on_tile)
+        return self._write_restored(job, seen, mode, strength, keep_luma, quality, on_tile, lost)
 
 def why_failed(
     error:Exception, # What restoring a photo raised
@@ -405,10 +414,24 @@ def _bar(total, show):
         yield lambda done, name: bar.update(task, completed=done, description=escape(printable(name)))
 
 # %% ../nbs/13b_album.ipynb #87bae7b8
+def _lost_of(job, out, lost):
+    "The picture that tells where the photo of a job is lost: `lost` itself or the file in it; None: nothing is told of this one."
+    if lost is None or lost.is_file(): return lost
+    path = (lost/job.result.relative_to(out)).with_suffix('.png')
+    return path if path.is_file() else None
+
+def _check_lost_pictures(jobs, out, lost):
+    "Raise `PhotoError` when `lost` is nothing that belongs to these jobs."
+    if lost is None: return
+    if lost.is_file() and len(jobs) > 1:
+        raise PhotoError(lost, f'this is one picture for {len(jobs)} photos', 'Give a folder with a NAME.png for each photo of which something is lost.')
+    if not any(_lost_of(job, out, lost) for job in jobs):
+        raise PhotoError(lost, 'nothing here belongs to any of the photos', 'Name the pictures like the photos, with .png: scans/1957/a.jpg has 1957/a.png.')
+
 @patch
-def _try_job(self:Restorer, job, seen, s, **wishes):
+def _try_job(self:Restorer, job, seen, s, lost=None, **wishes):
     "Restore one photo of a folder; note in the summary `s` what became of it, and return that in words."
-    try: done = self.restore_file(job.photo, job.result, mask=job.mask, seen=seen, **wishes)
+    try: done = self.restore_file(job.photo, job.result, mask=job.mask, seen=seen, lost=_lost_of(job, s.out, lost), **wishes)
     except WeightsError: raise # no fault of this photo
     except Exception as e: # whatever a decoder or a disk comes up with: the other photos can still be done
         s.failed.append((job.photo, why_failed(e)))
@@ -441,6 +464,7 @@ def restore_folder(self:Restorer,
     roll:bool=False, # Are the negatives in each folder from one roll, to be given one look?
     side_files:bool=False, # Write beside each result a mask of what was made up, and in each folder of results a page, report.html?
     on_photo=None, # Called with (photo, what became of it, in words) after each
+    lost=None, # As in `restore_file`; or a folder of such pictures, NAME.png, in the places of the results
 )->FolderSummary: # What was restored, skipped, and why others failed
     """Restore many photos; date, camera and place (EXIF) stay. Can be stopped and started again, and be run by several processes at once.
     Raises `PhotoError`, before it starts, as `plan_album` does, and `ValueError` for wishes that cannot be; `WeightsError` when the
@@ -448,9 +472,11 @@ def restore_folder(self:Restorer,
     check_wishes(mode, strength, keep_luma)
     s, missed = FolderSummary(Path(out)), []
     jobs = plan_album(paths, out, suffix, side_files, missed)
+    lost = None if lost is None else Path(lost)
+    _check_lost_pictures(jobs, s.out, lost)
     s.failed += [(e.path, why_failed(e)) for e in missed]
     _sweep(jobs)
-    wishes = dict(mode=mode, strength=strength, keep_luma=keep_luma, quality=quality, overwrite=overwrite)
+    wishes = dict(mode=mode, strength=strength, keep_luma=keep_luma, quality=quality, overwrite=overwrite, lost=lost)
     with _bar(len(jobs), progress) as update:
         frames = [j.photo for j in jobs] if roll and not all(os.path.isfile(j.result) and not overwrite for j in jobs) else []
         looks = self._look_at_rolls(frames, mode, lambda photo: update(0, f'looking at {photo.name}'))

@@ -7,11 +7,13 @@ from .dataset import *
 from .data import *
 from .plain import *
 from .look import *
+from .holes import *
 from .layers import *
 from .weights import *
 from .losses import *
 from .generator import *
 from .learn_look import *
+from .learn_holes import *
 from .critic import *
 from .gan import *
 from .metrics import *

@@ -237,7 +237,9 @@ def _versions(trial, damaged, told, nets, done):
         blind, seen = f'{name}, blind', net.look(damaged)
         if blind in done: continue
         made[blind], right[blind] = net.restore(damaged), None if seen is None else seen == trial.mode
-        if seen is not None: made[f'{name}, told'] = made[blind] if right[blind] else net.restore(damaged, trial.mode)
+        lost = told['mask'] if told['mask'] is not None and told['mask'].any() else None
+        if seen is None and lost is None: continue # nothing could be told
+        made[f'{name}, told'] = made[blind] if right[blind] and lost is None else net.restore(damaged, trial.mode, lost=lost)
     if 'damaged' not in done: made['damaged'] = damaged
     return {k: as_file(v) for k, v in made.items()}, right
 
@@ -340,4 +342,4 @@ def benchmark_markdown(
 
 CONVENTIONS = ('PSNR in dB and SSIM (Gaussian window, σ 1.5) of RGB at full size, no border left out, on 256 levels; LPIPS with SqueezeNet; ΔE2000; '
                'means over photos, PSNR at most 60 dB. Noise is added to 8-bit photos, clipped and rounded. Colour gap: difference between the mean '
-               'colourfulness (Hasler and Süsstrunk) of restored and true photos. Tools are told what was done and where; the network is told nothing (blind) or the mode (told).')
+               'colourfulness (Hasler and Süsstrunk) of restored and true photos. Tools are told what was done and where; the network is told nothing (blind), or the mode and where the holes are (told).')

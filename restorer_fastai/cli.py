@@ -245,6 +245,7 @@ def restore(
     side_files:Annotated[bool, typer.Option('--side-files', help='Write beside each result NAME.invented.png, which marks what was made up, and a report.html in each folder')]=False,
     overwrite:Annotated[bool, typer.Option('--overwrite', help='Restore again what is in OUT already')]=False,
     dry_run:Annotated[bool, typer.Option('--dry-run', help='Say what would be done, and do nothing')]=False,
+    lost:Annotated[Path, typer.Option(help='Where you know that nothing is left of a photo: a picture of its size, light there; or a folder with such a NAME.png for each photo')]=None,
     tile:Annotated[int, typer.Option(help='Larger photos are done in tiles of so many pixels, a multiple of 32; smaller needs less memory')]=512,
     exact:Exact=False,
     trusted:Trusted=False,
@@ -258,7 +259,7 @@ def restore(
     known = None if mode is PhotoMode.auto else mode.value.replace('-', '_')
     def tell(photo, became): typer.echo(f'{printable(photo)}: {became}')
     summary = _restorer(model, trusted, tile, exact).restore_folder(paths, out, suffix, overwrite, mode=known, quality=quality, strength=strength,
-        keep_luma=keep_luma, roll=roll, side_files=side_files, on_photo=tell)
+        keep_luma=keep_luma, roll=roll, side_files=side_files, on_photo=tell, lost=lost)
     for page in summary.reports: typer.echo(f'{printable(page)}: before and after')
     typer.echo(summary)
     _exit_with(len(summary.restored) + len(summary.skipped) + len(summary.busy), len(summary.failed))

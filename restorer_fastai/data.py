@@ -130,7 +130,7 @@ class CutPart(_SidedTransform):
         super().__init__()
         self.size = size
 
-    def encodes(self, item): # two photos of the same shape
+    def encodes(self, item): # two photos of the same shape; the second may be a map (H, W)
         x, y = (np.asarray(o) for o in item[:2])
         place = (.5, .5) if self.validating else (random.random(), random.random())
         thumbnail = cv2.resize(x, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
@@ -219,6 +219,5 @@ def get_dls(
                       splitter=IndexSplitter(range(len(train), len(train) + len(valid))), item_tfms=item_tfms)
     dls = block.dataloaders(train + valid, bs=min(bs, n), num_workers=num_workers, device=device,
                             dl_type=PairDL, dl_kwargs=[dict(partial_n=n), {}])
-    n_inp = 1 if not cut else 2 if truth is None else 3 # a part goes into the network with its thumbnail, and what is told
-    for dl in dls.loaders: dl.dataset.n_inp = n_inp
+    for dl in dls.loaders: dl.dataset.n_inp = -1 if cut else 1 # a part goes into the network with its thumbnail, and what is told
     return dls

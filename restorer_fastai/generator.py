@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FINE_ADAM', 'FastPrecision', 'load_encoder', 'settle_spectral_norm', 'generator_splitter', 'generator_learner',
-           'pretrain_generator', 'restoring_net', 'sample_sheet', 'WeightEMA', 'NormsAtRest', 'HeadOnly', 'share_out']
+           'slower_encoder', 'pretrain_generator', 'restoring_net', 'sample_sheet', 'WeightEMA', 'NormsAtRest',
+           'HeadOnly', 'share_out']
 
 # %% ../nbs/07_generator.ipynb #f51247a2
 from contextlib import contextmanager
@@ -88,10 +89,10 @@ def settle_spectral_norm(
 # %% ../nbs/07_generator.ipynb #f0fc5c24
 FINE_ADAM = partial(Adam, eps=1e-8) # fastai's own eps, 1e-5, is larger than most gradients of a mean over pixels: weights would hardly move
 
-def generator_splitter(net): # encoder, then everything else: what `freeze` freezes
-    encoder = net.unet.layers[0]
-    rest = [*net.unet.layers[1:], *([net.head] if net.head is not None else [])]
-    return [list(encoder.parameters()), [p for layer in rest for p in layer.parameters()]]
+def generator_splitter(net): # encoder, decoder, head: what `freeze_to` freezes
+    encoder, *decoder = net.unet.layers
+    parts = [encoder], decoder, [net.head] if net.head is not None else []
+    return [[p for layer in part for p in layer.parameters()] for part in parts if part]
 
 def generator_learner(
     dls:DataLoaders, # Batches of (degraded, clean) in [0, 1]
@@ -112,10 +113,17 @@ def generator_learner(
     settle_spectral_norm(learn.model)
     if pretrained:
         load_encoder(learn.model, pretrained)
-        learn.freeze()
+        learn.freeze_to(1)
     return learn
 
 # %% ../nbs/07_generator.ipynb #1730ced5
+def slower_encoder(
+    learn:Learner, # What `generator_learner` gave
+    lr:float, # Highest learning rate
+) -> list: # One for each group of `generator_splitter`, for fastai's `fit` functions
+    "Learning rates for a pretrained encoder: it knows much already, the others nothing."
+    return [lr/100, *[lr]*(len(learn.opt.param_groups) - 1)]
+
 def pretrain_generator(
     learn:Learner, # What `generator_learner` gave
     epochs:int, # Epochs with everything training
@@ -126,7 +134,7 @@ def pretrain_generator(
     if learn.opt is not None and learn.opt.frozen_idx > 0:
         learn.fit_one_cycle(frozen_epochs, lr, pct_start=0.8)
         learn.unfreeze()
-        lr = slice(lr/100, lr)
+        lr = slower_encoder(learn, lr)
     learn.fit_one_cycle(epochs, lr)
 
 # %% ../nbs/07_generator.ipynb #f54b31c9
@@ -141,7 +149,7 @@ def restoring_net(
 @torch.no_grad()
 def sample_sheet(
     net, # A `RestorerNet`
-    batch, # (degraded, clean), each (N, 3, H, W) in [0, 1]; of parts (degraded, thumbnail, clean)
+    batch, # (degraded, clean), each (N, 3, H, W) in [0, 1]; of parts (degraded, thumbnail, [mode], clean)
     n:int=8, # Photos to show
 ) -> np.ndarray: # A picture (H', W', 3), float
     "Degraded, restored and clean photos in three rows."

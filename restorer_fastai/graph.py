@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .imaging import write_beside
-from .layers import bf16_is_fast, plain_copy
-from .look import Context, LooksFirst, colour_transform
+from .layers import InFloat32, Repairs, bf16_is_fast, plain_copy
+from .look import Context, LooksFirst
 from .plain import ResNetBlock
 from .restore import Restorer
 from .weights import WeightsError, content_hash
@@ -35,13 +35,13 @@ def _fold(module):
                 m._modules.update({a: fuse_conv_bn_eval(conv, norm), b: nn.Identity()})
 
 # %% ../nbs/13c_graph.ipynb #9000c5f5
-class FoldedNet(LooksFirst):
+class FoldedNet(Repairs):
     "What a `RestorerNet` computes, with fewer layers. Made by `fold_norms`; it cannot be trained or saved."
     def __init__(self,
         net, # `RestorerNet` around a `PlainUnet`, its norms folded; taken apart
     ):
         super().__init__()
-        self.looker, self.unet, self.head, self.residual = net.looker, net.unet, net.head, net.config.residual
+        self.looker, self.holes, self.unet, self.head, self.residual = net.looker, net.holes, net.unet, net.head, net.config.residual
         for name in ('mean', 'std'): self.register_buffer(name, getattr(net, name))
 
     def forward(self,
@@ -49,12 +49,7 @@ class FoldedNet(LooksFirst):
         context, # What `look` returned
     ) -> Tensor: # (N, 3, H, W), about [0, 1]
         "Restore a batch of photos, crops or tiles."
-        if context.vector is not None: x = colour_transform(x, context.vector)
-        normalised = (x - self.mean)/self.std
-        y = self.unet(normalised)
-        if self.head is not None: y = self.head(normalised, y)
-        y = y.float()*self.std
-        return x + y if self.residual else y + self.mean
+        return self.repair(x, context.vector)
 
 # %% ../nbs/13c_graph.ipynb #154051fd
 def fold_norms(
@@ -63,7 +58,9 @@ def fold_norms(
     "The same network with fewer layers, for restoring only. Raises `WeightsError` for any other network."
     if not hasattr(net, 'config'): raise WeightsError('network', f'a {type(net).__name__} cannot be folded', 'Load a weight file of this project.')
     copy = plain_copy(net)
-    with torch.no_grad(): _fold(copy.unet)
+    with torch.no_grad():
+        for part in (copy.unet, copy.holes):
+            if part is not None: _fold(part)
     return FoldedNet(copy.to(net.mean.device)).eval().requires_grad_(False)
 
 # %% ../nbs/13c_graph.ipynb #9921815b
@@ -179,6 +176,14 @@ def load_graph(
     return GraphNet(net, openvino.Core().compile_model(str(path), 'CPU', settings)).eval()
 
 # %% ../nbs/13c_graph.ipynb #0cc78740
+def _cast_once(net, dtype):
+    "The weights of convolutions as autocast would cast them in every call."
+    kept = {id(o) for m in net.modules() if isinstance(m, InFloat32) for o in m.modules()}
+    for part in (net.unet, net.head, net.holes):
+        for m in part.modules() if part is not None else ():
+            if isinstance(m, nn.Conv2d) and id(m) not in kept: m.to(dtype)
+    return net
+
 @patch
 def faster(self:Restorer,
     graph=None, # What `export_onnx` wrote from this restorer; PyTorch with folded norms when not given
@@ -187,7 +192,7 @@ def faster(self:Restorer,
     "The same restorer, as fast as we know how. Raises `WeightsError` for a graph that does not fit, ImportError without the extra `[fast]`."
     device = torch.device('cpu') if graph else self.device
     if dtype is None: dtype = torch.bfloat16 if bf16_is_fast(device) else torch.float32
-    net = load_graph(graph, self.net, dtype) if graph else fold_norms(self.net)
+    net = load_graph(graph, self.net, dtype) if graph else _cast_once(fold_norms(self.net), dtype)
     quick = Restorer(net, self.meta, device, None if graph or dtype == torch.float32 else dtype, self.tile, self.overlap)
     quick.name = self.name # what reports and EXIF notes call it
     return quick

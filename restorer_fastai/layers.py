@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARCHS', 'NORMS', 'IMAGENET_MEAN', 'IMAGENET_STD', 'round_to_8bit', 'bf16_is_fast', 'computing_in', 'InFloat32',
-           'NetConfig', 'DetailBlock', 'DetailHead', 'end_at_half_size', 'RestorerNet', 'build_network',
+           'NetConfig', 'DetailBlock', 'DetailHead', 'end_at_half_size', 'Repairs', 'RestorerNet', 'build_network',
            'plain_network', 'plain_copy']
 
 # %% ../nbs/05_layers.ipynb #1061e412
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .holes import HoleNet, fill_lost
 from .look import Context, LookNet, LooksFirst, colour_transform
 from .plain import PlainUnet, Unfilled
 
@@ -72,6 +73,7 @@ class NetConfig:
     look:bool=False # A `LookNet` sees the whole frame first and turns its colours
     head:int|None=None # Channels of a `DetailHead`; None: fastai's own end, 99 channels at full size
     detail:int=0 # `DetailBlock`s in the head
+    holes:int|None=None # Channels of a `HoleNet` that finds what is lost, which is then filled from around it; None: none
 
     def __post_init__(self):
         for key,known in (('arch', ARCHS), ('norm', NORMS)):
@@ -147,19 +149,43 @@ def end_at_half_size(
 # %% ../nbs/05_layers.ipynb #89f3a091
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-class RestorerNet(LooksFirst):
-    "A U-Net under the project's contract: photos in [0, 1] in, photos in about [0, 1] out (unclamped, fp32)."
+class Repairs(LooksFirst):
+    "What a network does once it has looked. Its parts: `holes` or None, `unet`, `head` or None, `mean` and `std`, and whether it is `residual`."
     compute_dtype = None # What the convolutions compute in; torch.bfloat16 where `bf16_is_fast`
     unet_rests = False # Does the head work alone?
+    @torch.no_grad()
+    def lost(self,
+        x:Tensor, # (N, 3, H, W) in about [0, 1], a positive; H and W multiples of 32
+    ) -> Tensor: # (N, 1, H, W): how surely nothing is left of a pixel, 0 (also when in doubt) to 1
+        "What the `HoleNet` finds, and a pixel around it, because the rim of a hole is mixed with its inside."
+        with computing_in(x.device, self.compute_dtype): found = torch.sigmoid(self.holes(x))
+        return F.max_pool2d((4*found - 2).clamp(0, 1), 3, 1, 1)
+
+    def repair(self,
+        x:Tensor, # (N, 3, H, W) in [0, 1]; H and W multiples of 32
+        vector:Tensor|None=None, # Of the `Context`
+    ) -> Tensor: # (N, 3, H, W), about [0, 1]
+        "Turn the colours, fill what is lost, run the U-Net and the head."
+        if vector is not None: x = colour_transform(x, vector)
+        if self.holes is not None: x = fill_lost(x, self.lost(x))
+        normalised = (x - self.mean) / self.std
+        with computing_in(x.device, self.compute_dtype):
+            y = None if self.unet_rests else self.unet(normalised)
+            if self.head is not None: y = self.head(normalised, y)
+        return y.float() * self.std + (x if self.residual else self.mean)
+
+class RestorerNet(Repairs):
+    "A U-Net under the project's contract: photos in [0, 1] in, photos in about [0, 1] out (unclamped, fp32)."
     norms_at_rest = False # Do batch norms normalise by their averages in training, too, and leave them as they are?
     def __init__(self,
         unet:nn.Module, # fastai's `DynamicUnet` or our `PlainUnet`, with 3 output channels, that works on ImageNet-normalised photos
         config:NetConfig, # How `unet` was built
     ):
         super().__init__()
-        self.unet, self.config = unet, config
+        self.unet, self.config, self.residual = unet, config, config.residual
         self.looker = LookNet() if config.look else None
         self.head = DetailHead(end_at_half_size(unet), config.head, config.detail, config.residual) if config.head else None
+        self.holes = HoleNet(config.holes) if config.holes else None
         if not config.head: self._end_at_full_size()
         for name,value in (('mean', IMAGENET_MEAN), ('std', IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
@@ -184,6 +210,7 @@ class RestorerNet(LooksFirst):
         if self.looker is not None:
             self.looker.eval() # it learns in a stage of its own
             self.looker.twice = not mode # one look is enough to learn from
+        if self.holes is not None: self.holes.eval() # so does this one
         if self.norms_at_rest:
             for m in self.modules():
                 if isinstance(m, nn.modules.batchnorm._BatchNorm): m.eval()
@@ -197,13 +224,7 @@ class RestorerNet(LooksFirst):
         "Restore a batch of photos, crops or tiles."
         x = x.as_subclass(Tensor)
         if not isinstance(context, Context): context = self.look(x if context is None else context, mode)
-        if context.vector is not None: x = colour_transform(x, context.vector)
-        normalised = (x - self.mean) / self.std
-        with computing_in(x.device, self.compute_dtype):
-            y = None if self.unet_rests else self.unet(normalised).as_subclass(Tensor)
-            if self.head is not None: y = self.head(normalised, y)
-        y = y.float() * self.std
-        return x + y if self.config.residual else y + self.mean
+        return self.repair(x, context.vector)
 
 # %% ../nbs/05_layers.ipynb #1c7af4a0
 def build_network(

@@ -12,7 +12,7 @@ __all__ = ['STOCKS', 'HELD_OUT_STOCKS', 'TRAIN_STOCKS', 'FLARE', 'BORDERS', 'SCA
 # %% ../nbs/02_negative.ipynb #674ece5f
 import cv2, numpy as np
 from dataclasses import dataclass, replace
-from .degrade import DegradeError, _check_photo, degradation, dust_alpha, invert, scratch_alpha
+from .degrade import DegradeError, check_photo, degradation, dust_alpha, invert, scratch_alpha
 
 # %% ../nbs/02_negative.ipynb #6b811459
 @dataclass(frozen=True)
@@ -342,7 +342,7 @@ LAMP, HOLDER = .985, .12  # sRGB: above in all channels the scan is clipped; bel
 
 def _reduce(img, short=256):
     "A small float32 version of a scan, a little smoothed: enough to measure colours on."
-    _check_photo(img)
+    check_photo(img)
     scale = short / min(img.shape[:2])
     small = img.astype(np.float32, copy=False)
     if scale < 1: small = cv2.resize(small, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -462,7 +462,7 @@ def print_negative(
     settings:PrintSettings,  # How to print it
 ) -> np.ndarray: # (H, W, 3) float in [0, 1]
     "Print a negative by the formula of darktable's negadoctor."
-    _check_photo(img)
+    check_photo(img)
     paper, knee, room = _paper_tone(img, settings) ** settings.gamma, settings.soft_clip, 1 - settings.soft_clip
     soft = knee + room * (1 - np.exp(-np.maximum(paper - knee, 0)/room))
     return linear_to_srgb(np.where(paper > knee, soft, paper)).astype(img.dtype)

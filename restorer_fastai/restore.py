@@ -14,6 +14,7 @@ import torch
 from fastcore.basics import patch
 from PIL import Image
 from torch import nn
+from .holes import fill_lost
 from .imaging import YCBCR_TO_RGB, from_pil, from_tensor, open_photo, read_photo, rgb_to_ycbcr, to_float, to_tensor, to_uint8
 from .layers import ARCHS, NORMS, NetConfig, RestorerNet, build_network, plain_copy
 from .look import FRAME_KINDS, MODES, colour_transform
@@ -159,8 +160,9 @@ def look(self:Restorer,
 # %% ../nbs/13_restore.ipynb #d9375004
 @patch
 @torch.inference_mode()
-def _run(self:Restorer, x, context):
-    "One tile (1, 3, h, w) through the network -> (h, w, 3) float32 in [0, 1]."
+def _run(self:Restorer, x, context, lost=None):
+    "One tile (1, 3, h, w), filled where it is `lost` (h, w), through the network -> (h, w, 3) float32 in [0, 1]."
+    if lost is not None: x = fill_lost(x, torch.from_numpy(lost)[None, None])
     x = x.to(self.device, memory_format=torch.channels_last)
     with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None): y = self.net(x, context)
     if not torch.isfinite(y).all():
@@ -168,14 +170,15 @@ def _run(self:Restorer, x, context):
     return from_tensor(y.clamp(0, 1))
 
 @patch
-def _strips(self:Restorer, img, context, on_tile=None):
-    "Restore (H, W, 3) from top to bottom: yields (first row, float32 (n, W, 3) in [0, 1]), which is overwritten afterwards."
+def _strips(self:Restorer, img, context, on_tile=None, lost=None):
+    "Restore (H, W, 3), `lost` or None, from top to bottom: yields (first row, float32 (n, W, 3) in [0, 1]), which is overwritten afterwards."
     h, w = img.shape[:2]
     rows, cols, top, left = *(_tiles(n, self.tile, self.overlap) for n in (h, w)), _before(h), _before(w)
     band, done = np.zeros((rows[0][1], _padded(w), 3), np.float32), 0 # one row of tiles
     for (y, nh, wh), end in zip(rows, [*(r[0] for r in rows[1:]), _padded(h)]):
         for x, nw, ww in cols:
-            tile = self._run(to_tensor(img[np.ix_(_mirror(h, y - top, nh), _mirror(w, x - left, nw))]), context)
+            at = np.ix_(_mirror(h, y - top, nh), _mirror(w, x - left, nw))
+            tile = self._run(to_tensor(img[at]), context, None if lost is None else lost[at])
             band[:, x:x + nw] += tile*(wh[:, None]*ww)[..., None]
             done += 1
             if on_tile: on_tile(done, len(rows)*len(cols))
@@ -236,13 +239,15 @@ def _check_luma_kept(seen):
         raise ValueError(f"keep_luma is for black-and-white photos, and this is {what}. Leave keep_luma away, or say mode='black_and_white'")
 
 @patch
-def _restore_array(self:Restorer, img, seen, strength=1., keep_luma=False, on_tile=None):
+def _restore_array(self:Restorer, img, seen, strength=1., keep_luma=False, on_tile=None, lost=None):
     "(H, W, 3) of any pixel type, and what was seen -> the same shape; uint8 and uint16 stay what they are, anything else becomes float32."
     check_wishes(seen.mode, strength)
     if keep_luma: _check_luma_kept(seen)
+    if lost is not None: lost = _check_lost(lost, img, keep_luma)
     out = np.empty(img.shape, img.dtype if img.dtype in (np.uint8, np.uint16) else np.float32)
     stay_grey = seen.mode == 'photo' and _is_grey(img)
-    for top, strip in (self._coloured_strips if keep_luma else self._strips)(img, seen.context, on_tile):
+    strips = self._coloured_strips(img, seen.context, on_tile) if keep_luma else self._strips(img, seen.context, on_tile, lost)
+    for top, strip in strips:
         for i in range(top, top + len(strip), 32):
             here = slice(i, min(i + 32, top + len(strip)))
             y = self._finish(strip[i - top:i - top + 32], to_float(img[here]), seen, strength, stay_grey)
@@ -258,6 +263,13 @@ def _check_pixels(img):
         raise ValueError(f'floating-point pixels must lie in [0, 1], these go from {img.min():g} to {img.max():g}')
     return img
 
+def _check_lost(lost, img, keep_luma=False):
+    "A map of what is lost, of any number type -> float32 (H, W), 0 or 1; `ValueError` for one that does not fit the photo."
+    lost = np.asarray(lost)
+    if lost.shape != img.shape[:2]: raise ValueError(f'`lost` is {lost.shape}, the photo is {img.shape[:2]}: give both the same height and width')
+    if keep_luma: raise ValueError('keep_luma keeps the brightness of the photo, holes and all: leave it away, or `lost`')
+    return (lost > 0).astype(np.float32)
+
 def _like(y, img):
     "float32 `y` in [0, 1] in the pixel type of `img`."
     if img.dtype == np.uint8: return to_uint8(y)
@@ -270,10 +282,11 @@ def restore(self:Restorer,
     strength:float=1., # From 0 (as it was; a negative: merely turned into a positive) to 1 (all that the network proposes)
     keep_luma:bool=False, # Take only colour from the network, and predict it small? For black-and-white photos
     on_tile=None, # Called with (tiles done, tiles in all) after each tile
+    lost=None, # Where you know that nothing is left of the photo: array (H, W), True or above 0 there. It is filled from around it
 ): # The restored photo: same kind and size; RGB; for a path numpy (H, W, 3), uint8 or uint16
     """Restore one photo of any size. Raises `PhotoError` for an unreadable file, `ValueError` for what is no photo, for a mode or strength
-    that there is not, and for `keep_luma` with a photo that is not black-and-white."""
-    wishes = dict(mode=mode, strength=strength, keep_luma=keep_luma, on_tile=on_tile)
+    that there is not, for `keep_luma` with a photo that is not black-and-white, and for `lost` of another size."""
+    wishes = dict(mode=mode, strength=strength, keep_luma=keep_luma, on_tile=on_tile, lost=lost)
     if isinstance(photo, Image.Image): return Image.fromarray(self.restore(from_pil(photo), **wishes))
     if isinstance(photo, (str, os.PathLike)): photo = open_photo(photo).pixels
     if isinstance(photo, torch.Tensor):
@@ -281,7 +294,7 @@ def restore(self:Restorer,
         if photo.ndim != 3 or photo.shape[0] != 3: raise ValueError(f'a tensor photo is (3, H, W), this is {tuple(photo.shape)}')
         return to_tensor(self.restore(from_tensor(photo), **wishes))[0].to(photo.device)
     img = _check_pixels(np.asarray(photo))
-    return self._restore_array(img, self._look(img, mode), strength, keep_luma, on_tile)
+    return self._restore_array(img, self._look(img, mode), strength, keep_luma, on_tile, lost)
 
 # %% ../nbs/13_restore.ipynb #9d3b2197
 def _find_weights(path):

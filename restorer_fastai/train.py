@@ -32,13 +32,14 @@ from .data import get_dls
 from .dataset import dataset_info, dataset_mix, read_manifest
 from .degrade import load_mix
 from .gan import GanLearner, TensorBoardLog, Turn, TurnLog
-from .generator import HeadOnly, NormsAtRest, WeightEMA, generator_learner, load_encoder, restoring_net, sample_sheet
+from .generator import HeadOnly, NormsAtRest, WeightEMA, generator_learner, load_encoder, restoring_net, sample_sheet, slower_encoder
 from .imaging import write_photo
 from .layers import build_network
+from .learn_holes import hole_learner, hole_truth
 from .learn_look import look_learner, look_truth, told_mode
 from .losses import LossParts
 from .metrics import RestorationScore, psnr_metric, ssim_metric
-from .recipe import Recipe, RecipeError, Stage, can_follow, load_recipe, recipe_from_dict, stage_name, stage_seed
+from .recipe import FROZEN, Recipe, RecipeError, Stage, can_follow, load_recipe, recipe_from_dict, stage_name, stage_seed
 from .report import write_report
 from .weights import load_weights, save_weights
 
@@ -96,9 +97,9 @@ def _forget_after(run, name, state):
 # %% ../nbs/12_train.ipynb #700ff1ef
 LOG_COLUMNS = ('stage', 'kind', 'size', 'epoch', 'steps', 'train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'accuracy',
                'generator_loss', 'critic_loss', 'generator_batches', 'critic_batches', 'critic_capped', 'photos_per_s', 'seconds')
-_SHOWN = ('train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'sign', 'accuracy', 'generator_batches', 'critic_batches', 'photos_per_s')
+_SHOWN = ('train_loss', 'valid_loss', 'psnr', 'ssim', 'score', 'sign', 'iou', 'accuracy', 'generator_batches', 'critic_batches', 'photos_per_s')
 _METRICS = {'psnr_metric': 'psnr', 'ssim_metric': 'ssim', 'score_lpips': 'score', 'score_dssim': 'score', 'accuracy_thresh_expand': 'accuracy',
-            'kind_accuracy': 'accuracy', 'sign_accuracy': 'sign'}
+            'kind_accuracy': 'accuracy', 'sign_accuracy': 'sign', 'hole_iou': 'iou'}
 
 def _by_column(names, values): return {_METRICS.get(k, k): v for k,v in zip(names, values)}
 
@@ -229,22 +230,25 @@ def _as_scored(learn): return learn.weight_ema.swapped() if hasattr(learn, 'weig
 def _truth(recipe, stage):
     "What a stage's loader answers beside the clean photo."
     if stage.kind == 'look': return look_truth
+    if stage.kind == 'holes': return hole_truth
     return told_mode if recipe.network.look and recipe.on_the_fly and stage.view == 'part' else None # so that no lesson is lost on a wrong guess
 
 def _stage_dls(recipe, stage, seed, data, device):
     samples = stage.samples
     if samples and stage.kind == 'critic': samples = max(samples, stage.bs) # its own loader drops what does not fill a batch
     set_seed(seed) # a loader's own random generator is drawn when it is made
-    return get_dls(data, size=stage.size, bs=stage.bs, view=stage.view, on_the_fly=recipe.on_the_fly, mix=recipe.mix, samples=samples,
+    return get_dls(data, size=stage.size, bs=stage.bs, view=stage.view, on_the_fly=recipe.on_the_fly, mix=stage.mix or recipe.mix, samples=samples,
                    valid_samples=recipe.valid_samples, zoom=stage.zoom, truth=_truth(recipe, stage), seed=recipe.seed,
                    num_workers=recipe.workers, device=device)
 
 def _stage_learner(recipe, stage, state, dls, metrics, cbs):
     "The learner of a stage, around the run's networks."
     if stage.kind == 'look': return look_learner(dls, state.generator.looker, cbs=cbs)
+    if stage.kind == 'holes': return hole_learner(dls, state.generator, cbs=cbs)
     if stage.kind == 'generator':
-        learn = generator_learner(dls, recipe.network, loss=recipe.loss, net=state.generator, metrics=metrics, cbs=cbs)
-        learn.freeze() if stage.frozen else learn.unfreeze()
+        learn = generator_learner(dls, recipe.network, loss=recipe.loss, net=state.generator, metrics=metrics, cbs=cbs,
+                                  train_bn=stage.frozen != 'unet')
+        learn.freeze_to(FROZEN.index(stage.frozen))
         return learn
     if stage.kind == 'critic':
         photos = critic_dls(state.generator.to(dls.device), dls, n=dls.train.partial_n, n_valid=recipe.valid_samples)
@@ -253,7 +257,7 @@ def _stage_learner(recipe, stage, state, dls, metrics, cbs):
                       max_critic=stage.max_critic, lr=stage.lr, critic_lr=stage.critic_lr, metrics=metrics, cbs=[TurnLog(), *cbs])
 
 def _fit_stage(learn, stage, start_epoch, pretrained):
-    lr = slice(stage.lr/100, stage.lr) if pretrained and not stage.frozen and stage.kind == 'generator' else stage.lr
+    lr = slower_encoder(learn, stage.lr) if pretrained and not stage.frozen and stage.kind == 'generator' else stage.lr
     if stage.kind == 'gan': lr, kwargs = [stage.lr, stage.critic_lr], dict(moms=(0., 0., 0.)) # a moving target wants no momentum
     else: kwargs = {}
     learn.fit_one_cycle(stage.epochs, lr, start_epoch=start_epoch, **kwargs) # warms up: Adam's first steps are its boldest
@@ -271,7 +275,7 @@ def _stage_callbacks(recipe, state, name, stage, progress, meta):
     say = print if progress else lambda _: None
     cbs = [ResumeEpoch(state), SeedEpoch(recipe.seed, name), _guard(name, stage, state), LossParts(), StageProgress(name, progress),
            EpochLog(state, name, stage, say), Checkpoint(state, recipe.checkpoint_minutes)]
-    if stage.kind in ('look', 'critic'): return cbs
+    if stage.kind in ('look', 'holes', 'critic'): return cbs
     if recipe.tensorboard: cbs.append(TensorBoardLog(state.run/'tensorboard'/name))
     if recipe.ema: cbs.append(WeightEMA(recipe.ema))
     if stage.norms_at_rest: cbs.append(NormsAtRest())
@@ -344,7 +348,8 @@ def _last_scores(run): # of the last epoch that scored photos
 
 def _meta(recipe, data, i):
     "What a weights file tells about its training."
-    mix = load_mix(recipe.mix) if recipe.mix else dataset_mix(data)
+    name = recipe.stages[i].mix or recipe.mix
+    mix = load_mix(name) if name else dataset_mix(data)
     return dict(recipe=recipe.to_dict(), stage=stage_name(recipe, i), mix=mix.to_dict(), sizes=[o.size for o in recipe.stages[:i+1]],
                 photos=dataset_info(data)['counts'], seed=recipe.seed, stage_seeds={stage_name(recipe, j): stage_seed(recipe, j) for j in range(i+1)})
 
@@ -400,7 +405,7 @@ def _train_stage(recipe, state, data, device, progress):
     stage, name, meta = recipe.stages[i], stage_name(recipe, i), _meta(recipe, data, i)
     _forget_after(run, name, state)
     _note(run, name, seed=stage_seed(recipe, i), **({} if state.begun else dict(started=_now())))
-    trains = not (stage.frozen and not recipe.pretrained) and state.epoch < stage.epochs
+    trains = not (stage.frozen == 'encoder' and not recipe.pretrained) and state.epoch < stage.epochs
     if trains: run_stage(recipe, state, data, device, progress, meta)
     if average := (state.memories or {}).get('weight_ema'): state.generator.load_state_dict(average['average']) # it is what was scored
     path = run/f'pretrained-{stage.size}.safetensors'
