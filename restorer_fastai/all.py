@@ -8,12 +8,14 @@ from .data import *
 from .plain import *
 from .look import *
 from .holes import *
+from .colour import *
 from .layers import *
 from .weights import *
 from .losses import *
 from .generator import *
 from .learn_look import *
 from .learn_holes import *
+from .learn_colour import *
 from .critic import *
 from .gan import *
 from .metrics import *

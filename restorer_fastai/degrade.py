@@ -746,6 +746,9 @@ MIXES = {m.name: m for m in (
         negative=dict(invert=.5, film_negative=.5), black_and_white=dict(black_and_white=.65, sepia=.35),
         mild_count=(1, 2), heavy_count=(1, 2), order='random',
         ranges=dict(strokes=dict(count=(1, 20), width=(.005, .2)), holes=dict(count=(1, 5), size=(.05, .5)), jpeg=dict(quality=(5, 95)), gaussian_noise=dict(sigma=(2., 50.)))),
+    Mix('colourless', base=dict(black_and_white=1.), extra=dict(mild=.35, heavy=.05, both=.05, none=.55),
+        mild=dict(gaussian_noise=1., jpeg=1., gaussian_blur=1., grain=1., fading=1.), heavy=dict(strokes=1., scratches=1., dust=1.),
+        black_and_white=dict(black_and_white=.8, sepia=.2), order='random'),
 )}  # name -> Mix
 
 # %% ../nbs/01_degrade.ipynb #23914fe1

@@ -41,7 +41,8 @@ class FoldedNet(Repairs):
         net, # `RestorerNet` around a `PlainUnet`, its norms folded; taken apart
     ):
         super().__init__()
-        self.looker, self.holes, self.unet, self.head, self.residual = net.looker, net.holes, net.unet, net.head, net.config.residual
+        self.looker, self.colourer, self.residual = net.looker, net.colourer, net.config.residual
+        self.holes, self.unet, self.head = net.holes, net.unet, net.head
         for name in ('mean', 'std'): self.register_buffer(name, getattr(net, name))
 
     def forward(self,
@@ -137,7 +138,7 @@ class GraphNet(LooksFirst):
         compiled, # `openvino.CompiledModel`
     ):
         super().__init__()
-        self.looker, self.compiled = net.looker, compiled
+        self.looker, self.colourer, self.compiled = net.looker, net.colourer, compiled
 
     def forward(self,
         x:Tensor, # (1, 3, H, W) in [0, 1]; H and W multiples of 32

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .colour import ColourNet
 from .holes import HoleNet, fill_lost
 from .look import Context, LookNet, LooksFirst, colour_transform
 from .plain import PlainUnet, Unfilled
@@ -73,6 +74,7 @@ class NetConfig:
     look:bool=False # A `LookNet` sees the whole frame first and turns its colours
     head:int|None=None # Channels of a `DetailHead`; None: fastai's own end, 99 channels at full size
     detail:int=0 # `DetailBlock`s in the head
+    colours:bool=False # A `ColourNet` guesses the colours of black-and-white photos, which `Restorer` adds before the U-Net sees them
     holes:int|None=None # Channels of a `HoleNet` that finds what is lost, which is then filled from around it; None: none
 
     def __post_init__(self):
@@ -186,6 +188,7 @@ class RestorerNet(Repairs):
         self.looker = LookNet() if config.look else None
         self.head = DetailHead(end_at_half_size(unet), config.head, config.detail, config.residual) if config.head else None
         self.holes = HoleNet(config.holes) if config.holes else None
+        self.colourer = ColourNet() if config.colours else None
         if not config.head: self._end_at_full_size()
         for name,value in (('mean', IMAGENET_MEAN), ('std', IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
@@ -210,7 +213,8 @@ class RestorerNet(Repairs):
         if self.looker is not None:
             self.looker.eval() # it learns in a stage of its own
             self.looker.twice = not mode # one look is enough to learn from
-        if self.holes is not None: self.holes.eval() # so does this one
+        for part in (self.holes, self.colourer):
+            if part is not None: part.eval() # so do these
         if self.norms_at_rest:
             for m in self.modules():
                 if isinstance(m, nn.modules.batchnorm._BatchNorm): m.eval()

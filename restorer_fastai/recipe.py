@@ -22,14 +22,14 @@ from .layers import NetConfig
 # %% ../nbs/11a_recipe.ipynb #1e9348ad
 class RecipeError(ValueError): "A recipe that cannot be trained, or not in this folder."
 
-STAGE_KINDS = ('look', 'holes', 'generator', 'critic', 'gan')
+STAGE_KINDS = ('look', 'colour', 'holes', 'generator', 'critic', 'gan')
 FROZEN = (False, 'encoder', 'unet') # how many groups of `generator_splitter` do not learn
 MIN_SIZE = CriticNet.min_size # px; at 32 px the U-Net's innermost map is one pixel, and its filters would learn their centres only
 
 @dataclass(frozen=True)
 class Stage:
     "One stage: who trains, at which size, for how long."
-    kind:str # 'look' (what the frame is), 'holes' (where nothing is left), 'generator' (pixel loss), 'critic', or 'gan' (both by turns)
+    kind:str # 'look' (what the frame is), 'colour' (of black-and-white photos), 'holes' (where nothing is left), 'generator' (pixel loss), 'critic', or 'gan' (both by turns)
     size:int=64 # Side of the photos, px: a multiple of 32, at least `MIN_SIZE`
     epochs:int=1 # How often through `samples`
     bs:int=32 # Photos a batch
@@ -85,8 +85,9 @@ class Recipe:
         if any(o.head_only or o.frozen == 'unet' for o in self.stages) and not self.network.head:
             raise RecipeError('what only the head learns needs a network with a head: `network: {head: 64}`')
         if 'holes' in kinds and not self.network.holes: raise RecipeError("a holes stage needs a network that looks for them: `network: {holes: 48}`")
-        if kinds != sorted(kinds, key=lambda o: {'look': 0, 'holes': 1}.get(o, 2)):
-            raise RecipeError('look stages come first, then holes stages: the generator learns to work on what they give')
+        if 'colour' in kinds and not self.network.colours: raise RecipeError("a colour stage needs a network that colours: `network: {colours: true}`")
+        if kinds != sorted(kinds, key=lambda o: {'look': 0, 'colour': 1, 'holes': 2}.get(o, 3)):
+            raise RecipeError('look stages come first, then colour, then holes: the generator learns to work on what they give')
         if self.keep not in KEEP: raise RecipeError(f"keep '{self.keep}' is unknown; choose one of {list(KEEP)}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise RecipeError(f"ema {self.ema} is no decay: choose a number between 0 and 1 such as 0.999, or null")

@@ -14,8 +14,9 @@ import torch
 from fastcore.basics import patch
 from PIL import Image
 from torch import nn
+from .colour import add_colour, luma, sample_colours
 from .holes import fill_lost
-from .imaging import YCBCR_TO_RGB, from_pil, from_tensor, open_photo, read_photo, rgb_to_ycbcr, to_float, to_tensor, to_uint8
+from .imaging import from_pil, from_tensor, open_photo, read_photo, rgb_to_ycbcr, to_float, to_tensor, to_uint8
 from .layers import ARCHS, NORMS, NetConfig, RestorerNet, build_network, plain_copy
 from .look import FRAME_KINDS, MODES, colour_transform
 from .weights import TRAIN_ONE, WeightsError, file_kind, load_weights, save_weights
@@ -104,6 +105,7 @@ class _Seen(NamedTuple):
     "What was found out about a photo as a whole."
     context:Any # What the network's `look` answered, for `forward`
     mode:str|None # What the photo is taken for; None: nobody knows
+    colours:torch.Tensor|None=None # What a black-and-white photo could have had: (1, 2, h, w), see `ColourNet.guess`
 
 def _taken_for(context):
     "What the network takes the photo for; None from a network that does not look."
@@ -145,6 +147,9 @@ def _look(self:Restorer, img, mode=None):
         if _taken_for(seen := self.net.look(inside)) == 'negative':
             return _Seen(seen if _acted_on(seen)[1] == 'negative' else self.net.look(inside, 'negative'), 'negative')
     mode = mode or found
+    if mode == 'black_and_white' and getattr(self.net, 'colourer', None) is not None:
+        grey = luma(thumb).expand_as(thumb)
+        return _Seen(self.net.look(grey, mode), mode, self.net.colourer.guess(grey))
     if _acted_on(context)[1] != mode: context = self.net.look(thumb, mode)
     if _acted_on(context)[0] == 'film_negative': context = self.net.look(picture(), mode)
     return _Seen(context, mode)
@@ -170,15 +175,17 @@ def _run(self:Restorer, x, context, lost=None):
     return from_tensor(y.clamp(0, 1))
 
 @patch
-def _strips(self:Restorer, img, context, on_tile=None, lost=None):
+def _strips(self:Restorer, img, seen, on_tile=None, lost=None):
     "Restore (H, W, 3), `lost` or None, from top to bottom: yields (first row, float32 (n, W, 3) in [0, 1]), which is overwritten afterwards."
     h, w = img.shape[:2]
     rows, cols, top, left = *(_tiles(n, self.tile, self.overlap) for n in (h, w)), _before(h), _before(w)
     band, done = np.zeros((rows[0][1], _padded(w), 3), np.float32), 0 # one row of tiles
     for (y, nh, wh), end in zip(rows, [*(r[0] for r in rows[1:]), _padded(h)]):
         for x, nw, ww in cols:
-            at = np.ix_(_mirror(h, y - top, nh), _mirror(w, x - left, nw))
-            tile = self._run(to_tensor(img[at]), context, None if lost is None else lost[at])
+            places = _mirror(h, y - top, nh), _mirror(w, x - left, nw)
+            here = img[np.ix_(*places)]
+            if seen.colours is not None: here = add_colour(rgb_to_ycbcr(here)[..., 0], sample_colours(seen.colours, *places, (h, w)))
+            tile = self._run(to_tensor(here), seen.context, None if lost is None else lost[np.ix_(*places)])
             band[:, x:x + nw] += tile*(wh[:, None]*ww)[..., None]
             done += 1
             if on_tile: on_tile(done, len(rows)*len(cols))
@@ -210,26 +217,19 @@ def _finish(self:Restorer, y, x, seen, strength, stay_grey):
 # %% ../nbs/13_restore.ipynb #ed79c2a7
 LUMA_KEPT_SIDE = 512 # px: the longer side at which colour is predicted
 
-def _add_colour(luma, colour):
-    "(n, W) brightness and (n, W, 2) distances of blue and red from it -> (n, W, 3), of just that brightness, in [0, 1]."
-    offset = colour @ YCBCR_TO_RGB[:, 1:].T
-    room = np.where(offset > 0, 1 - luma[..., None], luma[..., None])
-    fits = (room/np.maximum(np.abs(offset), 1e-6)).min(2, keepdims=True)
-    return luma[..., None] + np.minimum(fits, 1)*offset
-
 @patch
-def _coloured_strips(self:Restorer, img, context, on_tile=None):
+def _coloured_strips(self:Restorer, img, seen, on_tile=None):
     "As `_strips`, with colour from a small version of the photo, and the photo's own brightness."
     h, w = img.shape[:2]
     small = from_tensor(_thumbnail(img, LUMA_KEPT_SIDE))
-    seen_small = np.concatenate([y.copy() for _, y in self._strips(small, context, on_tile)])
+    seen_small = np.concatenate([y.copy() for _, y in self._strips(small, seen, on_tile)])
     colour = to_tensor(np.dstack([rgb_to_ycbcr(seen_small)[..., 1:] - 128/255, np.zeros(small.shape[:2], np.float32)]))
     colour = from_tensor(nn.functional.interpolate(colour, (len(small), w), mode='bilinear'))[..., :2]
     at = np.clip((np.arange(h, dtype=np.float32) + .5)*len(small)/h - .5, 0, len(small) - 1)
     for i in range(0, h, 64):
         low, share = at[i:i + 64].astype(int), (at[i:i + 64] % 1)[:, None, None]
         between = colour[low]*(1 - share) + colour[np.minimum(low + 1, len(small) - 1)]*share
-        yield i, _add_colour(rgb_to_ycbcr(to_float(img[i:i + 64]))[..., 0], between)
+        yield i, add_colour(rgb_to_ycbcr(img[i:i + 64])[..., 0], between)
 
 # %% ../nbs/13_restore.ipynb #42701b66
 def _check_luma_kept(seen):
@@ -246,7 +246,7 @@ def _restore_array(self:Restorer, img, seen, strength=1., keep_luma=False, on_ti
     if lost is not None: lost = _check_lost(lost, img, keep_luma)
     out = np.empty(img.shape, img.dtype if img.dtype in (np.uint8, np.uint16) else np.float32)
     stay_grey = seen.mode == 'photo' and _is_grey(img)
-    strips = self._coloured_strips(img, seen.context, on_tile) if keep_luma else self._strips(img, seen.context, on_tile, lost)
+    strips = self._coloured_strips(img, seen, on_tile) if keep_luma else self._strips(img, seen, on_tile, lost)
     for top, strip in strips:
         for i in range(top, top + len(strip), 32):
             here = slice(i, min(i + 32, top + len(strip)))

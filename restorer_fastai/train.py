@@ -35,6 +35,7 @@ from .gan import GanLearner, TensorBoardLog, Turn, TurnLog
 from .generator import HeadOnly, NormsAtRest, WeightEMA, generator_learner, load_encoder, restoring_net, sample_sheet, slower_encoder
 from .imaging import write_photo
 from .layers import build_network
+from .learn_colour import colour_learner
 from .learn_holes import hole_learner, hole_truth
 from .learn_look import look_learner, look_truth, told_mode
 from .losses import LossParts
@@ -244,6 +245,7 @@ def _stage_dls(recipe, stage, seed, data, device):
 def _stage_learner(recipe, stage, state, dls, metrics, cbs):
     "The learner of a stage, around the run's networks."
     if stage.kind == 'look': return look_learner(dls, state.generator.looker, cbs=cbs)
+    if stage.kind == 'colour': return colour_learner(dls, state.generator.colourer, cbs=cbs)
     if stage.kind == 'holes': return hole_learner(dls, state.generator, cbs=cbs)
     if stage.kind == 'generator':
         learn = generator_learner(dls, recipe.network, loss=recipe.loss, net=state.generator, metrics=metrics, cbs=cbs,
@@ -275,7 +277,7 @@ def _stage_callbacks(recipe, state, name, stage, progress, meta):
     say = print if progress else lambda _: None
     cbs = [ResumeEpoch(state), SeedEpoch(recipe.seed, name), _guard(name, stage, state), LossParts(), StageProgress(name, progress),
            EpochLog(state, name, stage, say), Checkpoint(state, recipe.checkpoint_minutes)]
-    if stage.kind in ('look', 'holes', 'critic'): return cbs
+    if stage.kind in ('look', 'colour', 'holes', 'critic'): return cbs
     if recipe.tensorboard: cbs.append(TensorBoardLog(state.run/'tensorboard'/name))
     if recipe.ema: cbs.append(WeightEMA(recipe.ema))
     if stage.norms_at_rest: cbs.append(NormsAtRest())
