@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .colour import ColourNet
-from .holes import HoleNet, fill_lost
+from .holes import HoleNet, fill_lost, sure_holes
 from .look import Context, LookNet, LooksFirst, colour_transform
 from .plain import PlainUnet, Unfilled
 
@@ -159,9 +159,8 @@ class Repairs(LooksFirst):
     def lost(self,
         x:Tensor, # (N, 3, H, W) in about [0, 1], a positive; H and W multiples of 32
     ) -> Tensor: # (N, 1, H, W): how surely nothing is left of a pixel, 0 (also when in doubt) to 1
-        "What the `HoleNet` finds, and a pixel around it, because the rim of a hole is mixed with its inside."
-        with computing_in(x.device, self.compute_dtype): found = torch.sigmoid(self.holes(x))
-        return F.max_pool2d((4*found - 2).clamp(0, 1), 3, 1, 1)
+        "What the `HoleNet` finds, see `sure_holes`."
+        with computing_in(x.device, self.compute_dtype): return sure_holes(torch.sigmoid(self.holes(x)))
 
     def repair(self,
         x:Tensor, # (N, 3, H, W) in [0, 1]; H and W multiples of 32

@@ -149,7 +149,9 @@ def _look(self:Restorer, img, mode=None):
     mode = mode or found
     if mode == 'black_and_white' and getattr(self.net, 'colourer', None) is not None:
         grey = luma(thumb).expand_as(thumb)
-        return _Seen(self.net.look(grey, mode), mode, self.net.colourer.guess(grey))
+        context = self.net.look(grey, mode)
+        turned = to_tensor(self._in_new_colours(from_tensor(grey), _Seen(context, mode)))
+        return _Seen(context, mode, self.net.colourer.guess(turned.to(self.device)))
     if _acted_on(context)[1] != mode: context = self.net.look(thumb, mode)
     if _acted_on(context)[0] == 'film_negative': context = self.net.look(picture(), mode)
     return _Seen(context, mode)
@@ -175,17 +177,29 @@ def _run(self:Restorer, x, context, lost=None):
     return from_tensor(y.clamp(0, 1))
 
 @patch
+def _in_colour(self:Restorer, img, seen, colours):
+    "Pixels of a black-and-white photo, turned to the right grey, which knows no colours, and then coloured."
+    grey = np.repeat(rgb_to_ycbcr(img)[..., :1], 3, 2)
+    return add_colour(rgb_to_ycbcr(self._in_new_colours(grey, seen))[..., 0], colours)
+
+def _turns_nothing(context):
+    "A context for pixels whose colours were turned before."
+    vector = getattr(context, 'vector', None)
+    return context if vector is None else context._replace(vector=torch.zeros_like(vector))
+
+@patch
 def _strips(self:Restorer, img, seen, on_tile=None, lost=None):
     "Restore (H, W, 3), `lost` or None, from top to bottom: yields (first row, float32 (n, W, 3) in [0, 1]), which is overwritten afterwards."
     h, w = img.shape[:2]
+    context = seen.context if seen.colours is None else _turns_nothing(seen.context)
     rows, cols, top, left = *(_tiles(n, self.tile, self.overlap) for n in (h, w)), _before(h), _before(w)
     band, done = np.zeros((rows[0][1], _padded(w), 3), np.float32), 0 # one row of tiles
     for (y, nh, wh), end in zip(rows, [*(r[0] for r in rows[1:]), _padded(h)]):
         for x, nw, ww in cols:
             places = _mirror(h, y - top, nh), _mirror(w, x - left, nw)
             here = img[np.ix_(*places)]
-            if seen.colours is not None: here = add_colour(rgb_to_ycbcr(here)[..., 0], sample_colours(seen.colours, *places, (h, w)))
-            tile = self._run(to_tensor(here), seen.context, None if lost is None else lost[np.ix_(*places)])
+            if seen.colours is not None: here = self._in_colour(here, seen, sample_colours(seen.colours, *places, (h, w)))
+            tile = self._run(to_tensor(here), context, None if lost is None else lost[np.ix_(*places)])
             band[:, x:x + nw] += tile*(wh[:, None]*ww)[..., None]
             done += 1
             if on_tile: on_tile(done, len(rows)*len(cols))
