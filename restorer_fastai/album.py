@@ -43,7 +43,8 @@ class Job(NamedTuple):
     "One photo of an album."
     photo:Path # To restore
     result:Path # Where to
-    mask:Path|None # Where the mask of what was made up goes; None: nowhere
+    mask:Path|None=None # Where the mask of what was made up goes; None: nowhere
+    lost:Path|None=None # The picture that tells where nothing is left of the photo; None: nothing is told
 
 def _jobs(typed, out, suffix, side_files, missed):
     "A `Job` for every photo, each once. Photos in `out` are left out when `out` lies inside a folder to restore: they are earlier results."
@@ -74,15 +75,26 @@ def _check_jobs(jobs):
         if _file_id(path) in inputs:
             raise PhotoError(path, 'the result would replace one of the photos to restore', 'Give another output folder.')
 
+def _with_lost(jobs, out, lost):
+    "The jobs, each with the picture that tells where its photo is lost: `lost` itself or the file in it."
+    if lost.is_file():
+        if len(jobs) == 1: return [jobs[0]._replace(lost=lost)]
+        raise PhotoError(lost, f'this is one picture for {len(jobs)} photos', 'Give a folder with a NAME.png for each photo of which something is lost.')
+    pictures = [(lost/job.result.relative_to(out)).with_suffix('.png') for job in jobs]
+    if not any(o.is_file() for o in pictures):
+        raise PhotoError(lost, 'nothing here belongs to any of the photos', 'Name the pictures like the photos, with .png: scans/1957/a.jpg has 1957/a.png.')
+    return [job._replace(lost=o if o.is_file() else None) for job, o in zip(jobs, pictures)]
+
 def plan_album(
     paths, # A photo, a folder (with everything below), a pattern such as 'scans/**/*.tif', or a list of these
     out, # Folder for the results
     suffix:str=None, # Format of all results, such as '.png'; each keeps its own when not given
     side_files:bool=False, # Plan masks as well?
     missed:list=None, # Takes a `PhotoError` for each folder that cannot be read; the first is raised when not given
+    lost=None, # As in `restore_folder`
 )->list: # Of `Job`
     """What would be restored, and where to; nothing is written. Raises `PhotoError` when there is no photo, when the format is unknown,
-    when two results would get one name, and when a result would replace one of the photos."""
+    when two results would get one name, when a result would replace one of the photos, and when `lost` belongs to none of them."""
     suffix = suffix and f'.{suffix.lstrip(".").lower()}'
     if suffix and suffix not in PHOTO_SUFFIXES: raise PhotoError(suffix, 'no photo format', f'Use {" ".join(PHOTO_SUFFIXES)}.')
     typed, closed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths), []
@@ -90,6 +102,7 @@ def plan_album(
     if closed and missed is None: raise closed[0]
     if not jobs: raise PhotoError(' '.join(map(str, typed)), 'no photos there', 'Give photos, folders with photos, or a pattern.')
     _check_jobs(jobs)
+    if lost is not None: jobs = _with_lost(jobs, Path(out), Path(lost))
     if missed is not None: missed.extend(closed)
     return jobs
 
@@ -329,10 +342,10 @@ def _read_lost(path, pixels):
     raise PhotoError(path, f'it is {x}×{y} pixels and the photo {w}×{h}', 'Save it in the size of the photo, light where nothing is left of it.')
 
 @patch
-def _write_restored(self:Restorer, job, seen, mode, strength, keep_luma, quality, on_tile, lost):
+def _write_restored(self:Restorer, job, seen, mode, strength, keep_luma, quality, on_tile):
     "Restore one photo that was claimed; the mask is written first, so that no result is without."
     photo, roll, mask = open_photo(job.photo), seen is not None, None
-    if lost is not None: lost = _read_lost(lost, photo.pixels)
+    lost = None if job.lost is None else _read_lost(job.lost, photo.pixels)
     seen = seen or self._look(photo.pixels, mode)
     y = self._restore_array(photo.pixels, seen, strength, keep_luma, on_tile, lost)
     if job.mask: mask = mark_invented(photo.pixels, y, seen.mode == 'black_and_white', lambda x: self._in_new_colours(x, seen))
@@ -360,13 +373,13 @@ def restore_file(self:Restorer,
     """Restore one photo from file to file: format, size, profile, date, camera and place stay; nothing is half-written; two processes do not do it
     twice. Raises `PhotoError` for a photo that cannot be read, a result that cannot be written or would replace the photo, `ValueError` for
     wishes that cannot be, `WeightsError` when the network is at fault."""
-    check_wishes(mode, strength, keep_luma)
-    job = Job(Path(photo), Path(result), Path(mask) if mask else None)
+    check_wishes(mode, strength, keep_luma, lost is not None)
+    job = Job(Path(photo), Path(result), Path(mask) if mask else None, Path(lost) if lost else None)
     _check_jobs([job])
     with _claim(job.result) as free:
         if os.path.isfile(job.result) and not overwrite: return FileOutcome(job.photo, job.result, 'skipped')
         if not free: return FileOutcome(job.photo, job.result, 'busy')
-        return self._write_restored(job, seen, mode, strength, keep_luma, quality, on_tile, lost)
+        return self._write_restored(job, seen, mode, strength, keep_luma, quality, on_tile)
 
 def why_failed(
     error:Exception, # What restoring a photo raised
@@ -414,24 +427,10 @@ def _bar(total, show):
         yield lambda done, name: bar.update(task, completed=done, description=escape(printable(name)))
 
 # %% ../nbs/13b_album.ipynb #87bae7b8
-def _lost_of(job, out, lost):
-    "The picture that tells where the photo of a job is lost: `lost` itself or the file in it; None: nothing is told of this one."
-    if lost is None or lost.is_file(): return lost
-    path = (lost/job.result.relative_to(out)).with_suffix('.png')
-    return path if path.is_file() else None
-
-def _check_lost_pictures(jobs, out, lost):
-    "Raise `PhotoError` when `lost` is nothing that belongs to these jobs."
-    if lost is None: return
-    if lost.is_file() and len(jobs) > 1:
-        raise PhotoError(lost, f'this is one picture for {len(jobs)} photos', 'Give a folder with a NAME.png for each photo of which something is lost.')
-    if not any(_lost_of(job, out, lost) for job in jobs):
-        raise PhotoError(lost, 'nothing here belongs to any of the photos', 'Name the pictures like the photos, with .png: scans/1957/a.jpg has 1957/a.png.')
-
 @patch
-def _try_job(self:Restorer, job, seen, s, lost=None, **wishes):
+def _try_job(self:Restorer, job, seen, s, **wishes):
     "Restore one photo of a folder; note in the summary `s` what became of it, and return that in words."
-    try: done = self.restore_file(job.photo, job.result, mask=job.mask, seen=seen, lost=_lost_of(job, s.out, lost), **wishes)
+    try: done = self.restore_file(job.photo, job.result, mask=job.mask, seen=seen, lost=job.lost, **wishes)
     except WeightsError: raise # no fault of this photo
     except Exception as e: # whatever a decoder or a disk comes up with: the other photos can still be done
         s.failed.append((job.photo, why_failed(e)))
@@ -469,14 +468,12 @@ def restore_folder(self:Restorer,
     """Restore many photos; date, camera and place (EXIF) stay. Can be stopped and started again, and be run by several processes at once.
     Raises `PhotoError`, before it starts, as `plan_album` does, and `ValueError` for wishes that cannot be; `WeightsError` when the
     network is at fault."""
-    check_wishes(mode, strength, keep_luma)
+    check_wishes(mode, strength, keep_luma, lost is not None)
     s, missed = FolderSummary(Path(out)), []
-    jobs = plan_album(paths, out, suffix, side_files, missed)
-    lost = None if lost is None else Path(lost)
-    _check_lost_pictures(jobs, s.out, lost)
+    jobs = plan_album(paths, out, suffix, side_files, missed, lost)
     s.failed += [(e.path, why_failed(e)) for e in missed]
     _sweep(jobs)
-    wishes = dict(mode=mode, strength=strength, keep_luma=keep_luma, quality=quality, overwrite=overwrite, lost=lost)
+    wishes = dict(mode=mode, strength=strength, keep_luma=keep_luma, quality=quality, overwrite=overwrite)
     with _bar(len(jobs), progress) as update:
         frames = [j.photo for j in jobs] if roll and not all(os.path.isfile(j.result) and not overwrite for j in jobs) else []
         looks = self._look_at_rolls(frames, mode, lambda photo: update(0, f'looking at {photo.name}'))

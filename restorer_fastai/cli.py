@@ -221,10 +221,10 @@ def _restorer(model, trusted, tile, exact):
     restorer = Restorer.load(model, trusted, tile=tile)
     return restorer if exact or trusted else restorer.faster()
 
-def _plan_restore(paths, out, suffix, side_files, overwrite):
+def _plan_restore(paths, out, suffix, side_files, overwrite, lost):
     "Say what `restore` would do, and do nothing."
     from restorer_fastai.album import plan_album, printable
-    jobs = plan_album(paths, out, suffix, side_files, missed := [])
+    jobs = plan_album(paths, out, suffix, side_files, missed := [], lost)
     todo = [job for job in jobs if overwrite or not os.path.isfile(job.result)]
     for job in jobs: typer.echo(printable(f'{job.photo} -> {job.result}{"" if job in todo else " (already there)"}'))
     typer.echo(f'{len(todo)} to restore, {len(jobs) - len(todo)} already there; nothing was done')
@@ -253,9 +253,9 @@ def restore(
     "Restore photos, and all photos in folders. Started again, it goes on where it was stopped."
     if keep_luma and mode in (PhotoMode.negative, PhotoMode.photo):
         raise typer.BadParameter(f'--keep-luma is for black-and-white photos, not for --mode {mode.value}')
-    if dry_run: return _plan_restore(paths, out, suffix, side_files, overwrite)
+    if dry_run: return _plan_restore(paths, out, suffix, side_files, overwrite, lost)
     from restorer_fastai.album import plan_album, printable
-    plan_album(paths, out, suffix, side_files, []) # what is wrong with these is said before the network is loaded
+    plan_album(paths, out, suffix, side_files, [], lost) # what is wrong with these is said before the network is loaded
     known = None if mode is PhotoMode.auto else mode.value.replace('-', '_')
     def tell(photo, became): typer.echo(f'{printable(photo)}: {became}')
     summary = _restorer(model, trusted, tile, exact).restore_folder(paths, out, suffix, overwrite, mode=known, quality=quality, strength=strength,

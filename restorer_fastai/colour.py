@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .holes import conv_norm
-from .imaging import YCBCR_TO_RGB
+from .holes import SmallUnet
+from .imaging import LUMA, RGB_TO_YCBCR, YCBCR_TO_RGB
 
 # %% ../nbs/04c_colour.ipynb #2aa89379
 STEP, SIDE = .04, 15 # distance between two colours of the grid, and how many there are in a row
@@ -26,14 +26,13 @@ def chroma(
     x:Tensor, # Photos (N, 3, H, W) in [0, 1]
 ) -> Tensor: # (N, 2, H, W): Cb and Cr, 0 for grey
     "The colours of photos without their brightness (JFIF)."
-    weights = x.new_tensor([[-.168736, -.331264, .5], [.5, -.418688, -.081312]])
-    return (weights[..., None, None]*x[:, None]).sum(2)
+    return (x.new_tensor(RGB_TO_YCBCR[1:])[..., None, None]*x[:, None]).sum(2)
 
 def luma(
     x:Tensor, # Photos (N, 3, H, W) in [0, 1]
 ) -> Tensor: # (N, 1, H, W)
     "The brightness of photos (Rec. 601)."
-    return (x*x.new_tensor([.299, .587, .114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return (x*x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 def nearest_colour(
     colours:Tensor, # (N, 2, H, W), see `chroma`
@@ -43,31 +42,22 @@ def nearest_colour(
     return i[:, 0]*SIDE + i[:, 1]
 
 # %% ../nbs/04c_colour.ipynb #d02a616b
-class ColourNet(nn.Module):
+class ColourNet(SmallUnet):
     "Says of each square of 4×4 pixels how likely each of `grid_colours` is (Zhang et al. 2016)."
     temperature, short = .4, 160 # The lower the bolder; short side at which a photo is looked at, px
     def __init__(self,
         widths=(64, 128, 192, 256), # Channels at 1/4, 1/8, ... of the size
     ):
-        super().__init__()
-        self.first = nn.Sequential(conv_norm(16, widths[0]), conv_norm(widths[0], widths[0]))
-        pairs = list(zip(widths, widths[1:]))
-        self.down = nn.ModuleList(nn.Sequential(conv_norm(a, b, 2), conv_norm(b, b)) for a, b in pairs)
+        super().__init__(16, widths, nn.Conv2d(widths[0], SIDE**2, 1))
         self.scene = nn.Linear(widths[-1], widths[-1])
-        self.up = nn.ModuleList(conv_norm(a + b, a) for a, b in reversed(pairs))
-        self.last = nn.Conv2d(widths[0], SIDE**2, 1)
         self.register_buffer('colours', grid_colours(), persistent=False)
 
     def forward(self,
         x:Tensor, # Brightness (N, 1, H, W) in [0, 1]; H and W multiples of 32
     ) -> Tensor: # Logits (N, SIDE², H/4, W/4)
-        y, finer = self.first(F.pixel_unshuffle(4*x - 2, 4)), []
-        for down in self.down:
-            finer.append(y)
-            y = down(y)
-        y = y + self.scene(y.mean((2, 3)))[..., None, None]
-        for up in self.up: y = up(torch.cat([F.interpolate(y, scale_factor=2, mode='nearest'), finer.pop()], 1))
-        return self.last(y).float()
+        return super().forward(4*x - 2)
+
+    def at_the_bottom(self, y): return y + self.scene(y.mean((2, 3)))[..., None, None] # what the whole photo shows
 
     @torch.no_grad()
     def guess(self,

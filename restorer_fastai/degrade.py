@@ -645,8 +645,8 @@ def lost_map(
     steps:list,  # Steps, in any order
 ) -> np.ndarray: # float32 (H, W): 1 where the photo is lost, 0 where it is not, .5 where that is a matter of opinion
     "Where the steps left nothing of the photo. What shows the photo through is a matter of opinion."
-    lost = _depth(shape, [o for o in steps if o['name'] in PAINTED]) > .7
-    return np.where(lost, 1, hole_mask(shape, steps)/2).astype(np.float32)
+    painted, thin = (_depth(shape, [o for o in steps if (o['name'] in PAINTED) == paint]) for paint in (True, False))
+    return np.where(painted > .7, 1, (np.maximum(painted, thin) > 0)/2).astype(np.float32)
 
 # %% ../nbs/01_degrade.ipynb #a8bf7419
 @lru_cache(None)

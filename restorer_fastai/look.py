@@ -168,14 +168,16 @@ class LookNet(nn.Module):
         learned = self.numbers(self.shared(torch.cat([features, F.one_hot(kind, len(FRAME_KINDS)).float()], 1)))
         return first_guess(quantiles, kind, self.knots) + flag_of(FREE, kind)*learned
 
-    def _opinion(self, frame, size=None): # first and second
-        return second_opinion(*(self.kind(self.features(o, size)[0]) for o in (frame, 1 - frame)))
+    def _opinion(self, frame, size=None, features=None): # first and second
+        if features is None: features = self.features(frame, size)[0]
+        return second_opinion(self.kind(features), self.kind(self.features(1 - frame, size)[0]))
 
     def opinion(self,
         frame:Tensor, # (N, 3, h, w) in [0, 1]
+        features:Tensor|None=None, # What `features` gave, if that is known already
     ) -> Tensor: # Logits (N, kinds)
         "What the frames are, after looking again, mirrored and at other sizes, at those that are in doubt."
-        logits = self._opinion(frame)
+        logits = self._opinion(frame, features=features)
         likeliest = logits.topk(2, 1).values
         rows = (likeliest[:, 0] - likeliest[:, 1] < self.doubt).nonzero()[:, 0]
         if not len(rows): return logits
@@ -189,7 +191,7 @@ class LookNet(nn.Module):
     ) -> Context: # Decided for the likeliest kind that is allowed
         "Look at whole frames."
         features, quantiles = self.features(frame)
-        logits = self.opinion(frame) if self.twice else self.kind(features)
+        logits = self.opinion(frame, features) if self.twice else self.kind(features)
         logits = logits - math.log(PLAIN_ODDS)*logits.new_tensor([k == 'plain_negative' for k in FRAME_KINDS])
         kind = logits.masked_fill(~allowed_kinds(mode, len(frame)).to(logits.device), -torch.inf).argmax(1)
         kind = unless_in_doubt(kind, logits)

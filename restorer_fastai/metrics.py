@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
+from .colour import luma
 from .imaging import to_float
 from .weights import WeightsError
 
@@ -40,7 +41,7 @@ def to_y(
     full_range:bool=False  # False: MATLAB's 16-235, as in the papers; True: 0-255, as in JPEG files
 ) -> Tensor: # (N, 1, H, W), Rec. 601 luma divided by 255
     "The luma of RGB photos."
-    y = (x*x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    y = luma(x)
     return y if full_range else (16 + 219*y)/255
 
 # %% ../nbs/10_metrics.ipynb #19e010fa

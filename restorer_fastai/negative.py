@@ -13,6 +13,7 @@ __all__ = ['STOCKS', 'HELD_OUT_STOCKS', 'TRAIN_STOCKS', 'FLARE', 'BORDERS', 'SCA
 import cv2, numpy as np
 from dataclasses import dataclass, replace
 from .degrade import DegradeError, check_photo, degradation, dust_alpha, invert, scratch_alpha
+from .imaging import LUMA
 
 # %% ../nbs/02_negative.ipynb #6b811459
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class FilmStock:
     crosstalk: tuple = ((.90, .07, .03), (.05, .90, .05), (.02, .08, .90))  # Log light in R, G, B to layers; rows sum to 1
     mono: bool = False  # Black-and-white film: all layers see the same, colour is lost
 
-_GREY = ((.299, .587, .114),)*3
+_GREY = (LUMA,)*3
 STOCKS = {s.name: s for s in (
     FilmStock('portra400', (.22, .65, .87), (.55, .55, .64), (2.0, 2.4, 3.0)),
     FilmStock('gold200', (.25, .66, .96), (.55, .57, .62), (1.8, 2.3, 2.7)),

@@ -126,8 +126,10 @@ def check_wishes(
     mode:str=None, # As in `Restorer.restore`
     strength:float=1., # As in `Restorer.restore`
     keep_luma:bool=False, # As in `Restorer.restore`
+    lost:bool=False, # Is it told where nothing is left?
 ):
-    "Raise `ValueError` for a mode or a strength that there is not, and for `keep_luma` with a mode that has colours."
+    "Raise `ValueError` for a mode or a strength that there is not, and for `keep_luma` with a mode that has colours or with holes."
+    if keep_luma and lost: raise ValueError('keep_luma keeps the brightness of the photo, holes and all: leave it away, or `lost`')
     if not 0 <= strength <= 1: raise ValueError(f'strength is {strength}: give 0 (as it was) to 1 (all that the network proposes)')
     if mode is None: return
     if mode not in MODES: raise ValueError(f'mode {mode!r} is unknown: choose one of {", ".join(MODES)}, or none')
@@ -255,9 +257,8 @@ def _check_luma_kept(seen):
 @patch
 def _restore_array(self:Restorer, img, seen, strength=1., keep_luma=False, on_tile=None, lost=None):
     "(H, W, 3) of any pixel type, and what was seen -> the same shape; uint8 and uint16 stay what they are, anything else becomes float32."
-    check_wishes(seen.mode, strength)
     if keep_luma: _check_luma_kept(seen)
-    if lost is not None: lost = _check_lost(lost, img, keep_luma)
+    if lost is not None: lost = _check_lost(lost, img)
     out = np.empty(img.shape, img.dtype if img.dtype in (np.uint8, np.uint16) else np.float32)
     stay_grey = seen.mode == 'photo' and _is_grey(img)
     strips = self._coloured_strips(img, seen, on_tile) if keep_luma else self._strips(img, seen, on_tile, lost)
@@ -277,11 +278,10 @@ def _check_pixels(img):
         raise ValueError(f'floating-point pixels must lie in [0, 1], these go from {img.min():g} to {img.max():g}')
     return img
 
-def _check_lost(lost, img, keep_luma=False):
+def _check_lost(lost, img):
     "A map of what is lost, of any number type -> float32 (H, W), 0 or 1; `ValueError` for one that does not fit the photo."
     lost = np.asarray(lost)
     if lost.shape != img.shape[:2]: raise ValueError(f'`lost` is {lost.shape}, the photo is {img.shape[:2]}: give both the same height and width')
-    if keep_luma: raise ValueError('keep_luma keeps the brightness of the photo, holes and all: leave it away, or `lost`')
     return (lost > 0).astype(np.float32)
 
 def _like(y, img):
@@ -307,6 +307,7 @@ def restore(self:Restorer,
         if photo.ndim == 4: return torch.stack([self.restore(p, **wishes) for p in photo])
         if photo.ndim != 3 or photo.shape[0] != 3: raise ValueError(f'a tensor photo is (3, H, W), this is {tuple(photo.shape)}')
         return to_tensor(self.restore(from_tensor(photo), **wishes))[0].to(photo.device)
+    check_wishes(mode, strength, keep_luma, lost is not None)
     img = _check_pixels(np.asarray(photo))
     return self._restore_array(img, self._look(img, mode), strength, keep_luma, on_tile, lost)
 

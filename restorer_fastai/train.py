@@ -277,7 +277,7 @@ def _stage_callbacks(recipe, state, name, stage, progress, meta):
     say = print if progress else lambda _: None
     cbs = [ResumeEpoch(state), SeedEpoch(recipe.seed, name), _guard(name, stage, state), LossParts(), StageProgress(name, progress),
            EpochLog(state, name, stage, say), Checkpoint(state, recipe.checkpoint_minutes)]
-    if stage.kind in ('look', 'colour', 'holes', 'critic'): return cbs
+    if stage.kind not in ('generator', 'gan'): return cbs
     if recipe.tensorboard: cbs.append(TensorBoardLog(state.run/'tensorboard'/name))
     if recipe.ema: cbs.append(WeightEMA(recipe.ema))
     if stage.norms_at_rest: cbs.append(NormsAtRest())
