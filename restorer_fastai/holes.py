@@ -35,13 +35,16 @@ def fill_from_around(
         for _ in range(2): x = _around(x).lerp(fine, known)
     return x
 
+def _filled(x, lost): return x.lerp(fill_from_around(x, (1 - 2*lost).clamp(min=0)), lost) # what is in doubt tells others nothing
+def _whole(x, lost): return x.clone()
+
 def fill_lost(
     x:Tensor, # Photos (N, 3, H, W); H and W multiples of 32
     lost:Tensor, # (N, 1, H, W): how surely a pixel is lost, 0 to 1
 ) -> Tensor: # (N, 3, H, W)
     "Replace what is lost by what is around it."
-    if not torch.compiler.is_compiling() and not lost.any(): return x # as with most photos; a graph has no such way out
-    return x.lerp(fill_from_around(x, (1 - 2*lost).clamp(min=0)), lost) # what is in doubt tells others nothing
+    if torch.compiler.is_compiling(): return torch.cond(lost.any(), _filled, _whole, (x, lost)) # a graph keeps both ways
+    return _filled(x, lost) if lost.any() else x # most photos are whole
 
 # %% ../nbs/04b_holes.ipynb #c072ec05
 def _conv_norm(
