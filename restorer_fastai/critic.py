@@ -19,18 +19,30 @@ from fastai.vision.gan import AdaptiveLoss, accuracy_thresh_expand, gan_critic
 from torch import Tensor, nn
 
 from .generator import FINE_ADAM, FastPrecision
-from .layers import computing_in, round_to_8bit
+from .layers import computing_in, rest_norms, round_to_8bit
 
 # %% ../nbs/08_critic.ipynb #4c2bbca9
+def _near_critic(nf):
+    layers, widths = [], ((3, nf, 1), (nf, nf, 2), (nf, 2*nf, 2), (2*nf, 2*nf, 1))
+    for a,b,stride in widths: layers += [nn.Conv2d(a, b, 3, stride, 1), nn.BatchNorm2d(b), nn.LeakyReLU(.2)]
+    return nn.Sequential(*layers, nn.Conv2d(2*nf, 1, 1), nn.AvgPool2d(16), nn.Flatten())
+
 class CriticNet(nn.Module):
-    "fastai's `gan_critic` for photos in [0, 1], which it rounds to 8 bits first; gives logits (N, opinions)."
+    "fastai's `gan_critic`, or one that looks nearer, for photos in [0, 1], which it rounds to 8 bits first; gives logits (N, opinions)."
     compute_dtype = None # as in `RestorerNet`
+    norms_at_rest = False # As in `RestorerNet`: in a GAN real and restored photos come in batches apart, and must not be normalised apart
     min_size = 64 # Smallest photo side it can judge, px
     def __init__(self,
-        nf:int=128, # Channels of the first layer, doubled four times: 128 makes 48 million weights
+        nf:int=128, # Channels of the first layer; `gan_critic` doubles them four times: 128 makes 48 million weights
+        near:bool=False, # Judge texture, at full size first?
     ):
         super().__init__()
-        self.nf, self.layers = nf, gan_critic(nf=nf)
+        self.nf, self.layers = nf, _near_critic(nf) if near else gan_critic(nf=nf)
+
+    def train(self, mode:bool=True):
+        super().train(mode)
+        if self.norms_at_rest: rest_norms(self)
+        return self
 
     def forward(self,
         x:Tensor, # Photos (N, 3, H, W) in [0, 1], at least 64 px
@@ -85,6 +97,7 @@ def critic_learner(
     **kwargs # For `Learner`
 ) -> Learner: # Shows the accuracy
     "A learner for the critic: binary cross-entropy on logits, averaged over its opinions."
-    kwargs = dict(opt_func=FINE_ADAM) | kwargs
-    return Learner(dls, (net or CriticNet(nf)).to(dls.device), loss_func=AdaptiveLoss(nn.BCEWithLogitsLoss()),
+    kwargs, net = dict(opt_func=FINE_ADAM) | kwargs, net or CriticNet(nf)
+    net.norms_at_rest = False # they rest in a GAN, and may come from there
+    return Learner(dls, net.to(dls.device), loss_func=AdaptiveLoss(nn.BCEWithLogitsLoss()),
                    metrics=accuracy_thresh_expand, wd=wd, cbs=[FastPrecision(), *L(cbs)], **kwargs)

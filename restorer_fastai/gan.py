@@ -162,6 +162,7 @@ class GanLearner(Learner):
         cbs=None, # More callbacks
         **kwargs # For `Learner`, `metrics` for instance
     ):
+        critic.norms_at_rest = True
         gan = RestorerGAN(generator, critic).to(dls.device)
         cbs = [FastPrecision(), TurnTaker(switch_eval=True, show_img=False), ThresholdSwitcher(critic_thresh, max_critic), *L(cbs)]
         super().__init__(dls, gan, loss_func=GanLoss(gan, as_weighted(loss), weights), splitter=gan_splitter, lr=[lr, critic_lr], wd=wd,

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ARCHS', 'NORMS', 'IMAGENET_MEAN', 'IMAGENET_STD', 'round_to_8bit', 'bf16_is_fast', 'computing_in', 'InFloat32',
-           'NetConfig', 'DetailBlock', 'DetailHead', 'end_at_half_size', 'Repairs', 'RestorerNet', 'build_network',
-           'plain_network', 'plain_copy']
+           'NetConfig', 'DetailBlock', 'DetailHead', 'end_at_half_size', 'rest_norms', 'Repairs', 'RestorerNet',
+           'build_network', 'plain_network', 'plain_copy']
 
 # %% ../nbs/05_layers.ipynb #1061e412
 import warnings
@@ -151,6 +151,14 @@ def end_at_half_size(
 # %% ../nbs/05_layers.ipynb #89f3a091
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+#| export
+def rest_norms(
+    net:nn.Module, # In training mode
+):
+    "Let batch norms normalise by their averages, and leave these as they are."
+    for m in net.modules():
+        if isinstance(m, nn.modules.batchnorm._BatchNorm): m.eval()
+
 class Repairs(LooksFirst):
     "What a network does once it has looked. Its parts: `holes` or None, `unet`, `head` or None, `mean` and `std`, and whether it is `residual`."
     compute_dtype = None # What the convolutions compute in; torch.bfloat16 where `bf16_is_fast`
@@ -214,9 +222,7 @@ class RestorerNet(Repairs):
             self.looker.twice = not mode # one look is enough to learn from
         for part in (self.holes, self.colourer):
             if part is not None: part.eval() # so do these
-        if self.norms_at_rest:
-            for m in self.modules():
-                if isinstance(m, nn.modules.batchnorm._BatchNorm): m.eval()
+        if self.norms_at_rest: rest_norms(self)
         return self
 
     def forward(self,
