@@ -321,7 +321,7 @@ def _line(trial, means, nets):
     for net in nets:
         blind, told = f'{net}, blind', f'{net}, told'
         cells += [_cell(means, trial, blind), _cell(means, trial, told)]
-        if trial.goal: verdicts.append('yes' if trial.goal(means, blind) else 'told only' if told in means.index and trial.goal(means, told) else 'no')
+        if trial.goal and blind in means.index: verdicts.append('yes' if trial.goal(means, blind) else 'told only' if told in means.index and trial.goal(means, told) else 'no')
     return cells + [f'{trial.must}: **{", ".join(verdicts)}**' if verdicts else '—']
 
 def benchmark_markdown(
