@@ -26,7 +26,7 @@ from restorer_fastai.learn_look import kind_of
 from restorer_fastai.look import FRAME_KINDS
 from restorer_fastai import Restorer
 
-NAMES, MODE = list(FRAME_KINDS), FRAME_KINDS # kind -> mode
+NAMES = list(FRAME_KINDS)
 
 
 def taken_for(restorer, img):
@@ -58,7 +58,7 @@ def main(
     counts = pd.crosstab(seen['is'], seen.kind).reindex(index=NAMES, columns=NAMES, fill_value=0)
     print('\n| is \\ taken for |', ' | '.join(NAMES), '|\n| --- |', ' | '.join(['--:']*len(NAMES)), '|')
     for name, row in counts.iterrows(): print('|', name, '|', ' | '.join(map(str, row)), '|')
-    negative = seen['is'].map(MODE) == 'negative'
+    negative = seen['is'].map(FRAME_KINDS) == 'negative'
     right = negative == (seen['mode'] == 'negative')
     groups = {'all': right, **{k: right[seen['is'] == k] for k in ('film_negative', 'plain_negative')}, 'positives': right[~negative]}
     print(f'\nThe sign is right, of {len(seen)} frames:', ', '.join(f'{k} {v.mean():.1%}' for k, v in groups.items()))
