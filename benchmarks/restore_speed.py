@@ -1,6 +1,6 @@
 """Seconds, megapixels a second and memory of restoring a photo, beside stock fastai in 32-bit floats.
 
-Stock is what `unet_learner(dls, resnet34, n_out=3)` builds, fp32, contiguous, the whole photo at once. Ours is the shipped architecture under a `Restorer`,
+Stock is what `unet_learner(dls, resnet34, n_out=3)` builds, fp32, contiguous, the whole photo at once. Ours are the shipped weights under a `Restorer`,
 looking at the whole frame included: as trained, with folded norms, in bf16, and as a graph under OpenVINO (extra `[fast]`; left out when it is missing).
 Every variant lives in a process of its own, so that each has its own peak of memory. Stock and the variant restore in turn, so that whatever else the machine
 does hits both; the gain is the median of the ratios of neighbours. One photo to warm up does not count.
@@ -9,7 +9,7 @@ does hits both; the gain is the median of the ratios of neighbours. One photo to
     python benchmarks/restore_speed.py                       # all of it
     python benchmarks/restore_speed.py --sizes 512 --big 0   # one size
 
-Speed hardly depends on the numbers in the weights, so an untrained network will do. Prints Markdown tables.
+The weights matter: what is in doubt is looked at again, and what is lost is filled. Prints Markdown tables.
 """
 import multiprocessing
 import os
@@ -44,16 +44,6 @@ class Enough(Exception): "Raised after as many tiles as were asked for."
 def make_photo(height, width):
     "A real photo, enlarged: uint8 (H, W, 3)."
     return np.asarray(Image.fromarray(sample_photo('china')).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def shipped_network():
-    "The architecture of the shipped weights, untrained, but its U-Net answers something."
-    from restorer_fastai.layers import build_network
-    from restorer_fastai.recipe import load_recipe
-    torch.manual_seed(0)
-    net = build_network(load_recipe('reference').network)
-    torch.nn.init.normal_(net.last.weight, std=.01)
-    return net
 
 
 def stock_network():
@@ -157,13 +147,12 @@ def main(
     big: Annotated[float, typer.Option(help='Megapixels of a large photo, restored in tiles; 0: none')] = 24,
     rounds: Annotated[int, typer.Option(help='Photos each, after one that does not count')] = 7,
     quick: Annotated[bool, typer.Option(help='Three rounds; the large photo from four of its tiles')] = False,
-    weights: Annotated[Optional[Path], typer.Option(help='A weight file  [default: untrained]')] = None,
+    weights: Annotated[str, typer.Option(help='A weight file, or the weights that come with the package')] = 'reference',
     graph: Annotated[Optional[Path], typer.Option(help='Its graph, from export_onnx  [default: write one]')] = None,
     threads: Annotated[Optional[int], typer.Option(help='Threads  [default: as many as cores]')] = None,
 ):
     threads, rounds = threads or os.cpu_count(), 3 if quick else rounds
     with tempfile.TemporaryDirectory() as tmp:
-        if weights is None: weights = Restorer(shipped_network(), device='cpu').save(Path(tmp)/'net.safetensors')
         graph = graph or export(weights, Path(tmp)/'net.onnx')
         names = variants(graph)
         print(f'{platform.machine()}, {threads} threads, torch {torch.__version__}\n')

@@ -1,7 +1,7 @@
 """Photos a second through each stage's training step, beside stock fastai in 32-bit floats; and where the time goes.
 
-Stock is what fastai's documentation shows: `unet_learner`, a `Learner` around `gan_critic`, and `GANLearner`, of the same architecture, on the
-same batches. Both train in turn, a step of one and a step of the other, so that whatever else the machine does hits both; the gain is the
+Stock is what fastai's documentation shows: `unet_learner`, a `Learner` around `gan_critic`, and `GANLearner`, of the same U-Net and
+as wide a critic, on the same batches. Both train in turn, a step of one and a step of the other, so that whatever else the machine does hits both; the gain is the
 median of the ratios of neighbours. In the GAN critic and generator strictly alternate on both sides; a round is one turn of each.
 
     python benchmarks/throughput.py                          # about twelve minutes on two idle cores
@@ -82,15 +82,18 @@ def generators(dls, recipe):
     return stock, generator_learner(dls, net, loss='mse')
 
 
+def stock_critic(recipe): return gan_critic(nf=recipe.critic['nf']) # what fastai has for it, also where ours is built otherwise
+
+
 def critics(dls, recipe):
-    stock = Learner(dls, gan_critic(**recipe.critic), loss_func=AdaptiveLoss(nn.BCEWithLogitsLoss()))
+    stock = Learner(dls, stock_critic(recipe), loss_func=AdaptiveLoss(nn.BCEWithLogitsLoss()))
     return stock, critic_learner(dls, net=CriticNet(**recipe.critic))
 
 
 def gans(dls, recipe):
     unet, _ = generators(dls, recipe)
     losses = gan_loss_from_func(MSELossFlat(), adversarial, (1., 50.))
-    stock = GANLearner(dls, unet.model, gan_critic(**recipe.critic), *losses, switcher=AdaptiveGANSwitcher(critic_thresh=ALWAYS))
+    stock = GANLearner(dls, unet.model, stock_critic(recipe), *losses, switcher=AdaptiveGANSwitcher(critic_thresh=ALWAYS))
     return stock, GanLearner(dls, build_network(recipe.network), CriticNet(**recipe.critic), critic_thresh=ALWAYS)
 
 

@@ -44,9 +44,10 @@ def nearest_colour(
 # %% ../nbs/04c_colour.ipynb #d02a616b
 class ColourNet(SmallUnet):
     "Says of each square of 4×4 pixels how likely each of `grid_colours` is (Zhang et al. 2016)."
-    temperature, short = .4, 160 # The lower the bolder; short side at which a photo is looked at, px
+    temperature, boldness = .5, 1.4 # The lower, the more the likeliest colours count; how many times stronger than their mean is what is answered
+    short = 160 # Short side at which a photo is looked at, px
     def __init__(self,
-        widths=(64, 128, 192, 256), # Channels at 1/4, 1/8, ... of the size
+        widths=(64, 128, 256, 384), # Channels at 1/4, 1/8, ... of the size
     ):
         super().__init__(16, widths, nn.Conv2d(widths[0], SIDE**2, 1))
         self.scene = nn.Linear(widths[-1], widths[-1])
@@ -67,7 +68,7 @@ class ColourNet(SmallUnet):
         h, w = (min(32*max(round(n*self.short/min(frame.shape[2:])/32), 1), 4*self.short) for n in frame.shape[2:])
         small = F.interpolate(luma(frame), (h, w), mode='bilinear', antialias=True, align_corners=False)
         likely = (self(small)/self.temperature).softmax(1)
-        return torch.einsum('nkhw,kc->nchw', likely, self.colours)
+        return self.boldness*torch.einsum('nkhw,kc->nchw', likely, self.colours)
 
 def sample_colours(
     colours:Tensor, # (1, 2, h, w): Cb and Cr of a whole photo, small

@@ -70,6 +70,7 @@ class Recipe:
     on_the_fly:bool=True # Degrade in the loader; False reads the built pairs
     network:NetConfig=NetConfig() # The generator
     pretrained:bool|str=False # ImageNet weights for its encoder: true, or a local file
+    teacher:bool|str=False # ImageNet's SqueezeNet beside the colour stages: true, or a local file; see `Taught`
     start:str|None=None # Weights file of the same network to begin with instead of random weights
     critic:dict=field(default_factory=lambda: dict(nf=128)) # Arguments of `CriticNet`
     loss:str|dict='mse' # Pixel loss, or a weighted sum: see `get_loss`
@@ -89,6 +90,7 @@ class Recipe:
                 raise RecipeError(f'a {kind} stage needs a network with such a part: `network: {{{part}: {such_as}}}`')
         if kinds != sorted(kinds, key=lambda o: min(STAGE_KINDS.index(o), len(OF_THEIR_OWN))):
             raise RecipeError(f'{", then ".join(OF_THEIR_OWN)} stages come first: the generator learns to work on what they give')
+        if self.teacher and 'colour' not in kinds: raise RecipeError('teacher: there is no colour stage for it to teach')
         if self.keep not in KEEP: raise RecipeError(f"keep '{self.keep}' is unknown; choose one of {list(KEEP)}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise RecipeError(f"ema {self.ema} is no decay: choose a number between 0 and 1 such as 0.999, or null")

@@ -245,7 +245,7 @@ def _stage_dls(recipe, stage, seed, data, device):
 def _stage_learner(recipe, stage, state, dls, metrics, cbs):
     "The learner of a stage, around the run's networks."
     if stage.kind == 'look': return look_learner(dls, state.generator.looker, cbs=cbs)
-    if stage.kind == 'colour': return colour_learner(dls, state.generator.colourer, cbs=cbs)
+    if stage.kind == 'colour': return colour_learner(dls, state.generator.colourer, teacher=recipe.teacher, cbs=cbs)
     if stage.kind == 'holes': return hole_learner(dls, state.generator, cbs=cbs)
     if stage.kind == 'generator':
         learn = generator_learner(dls, recipe.network, loss=recipe.loss, net=state.generator, metrics=metrics, cbs=cbs,
