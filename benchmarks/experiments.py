@@ -56,6 +56,8 @@ EXPERIMENTS = { # name -> (title, changes of the network, of the recipe, of the 
     'lr_3e-4': ('highest rate 3e-4', {}, {}, dict(lr=3e-4)),
     'lr_3e-3': ('highest rate 3e-3', {}, {}, dict(lr=3e-3)),
     'zoom_1.2': ('parts at most 1/1.2 of the short side', {}, {}, dict(zoom=1.2)),
+    'repairs_mix': ('mix repairs instead of archive', {}, dict(mix='repairs'), {}),
+    'weight_attention': ('weight norm and self-attention', dict(norm='weight', self_attention=True), {}, {}),
     'plain_mix': ('mix lapaz2021 instead of archive', {}, dict(mix='lapaz2021'), {}),
 }
 ADAM = {'stock_adam': Adam}

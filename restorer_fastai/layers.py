@@ -151,7 +151,6 @@ def end_at_half_size(
 # %% ../nbs/05_layers.ipynb #89f3a091
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-#| export
 def rest_norms(
     net:nn.Module, # In training mode
 ):
