@@ -2,7 +2,8 @@
 
     python benchmarks/pack_weights.py run/model.safetensors restorer_fastai/pretrained/reference.safetensors --photos photos/held_out
 
-The header (recipe, stages, scores) is carried over. With --photos, both files restore the same damaged photos (`TASKS` of 11_evaluate), and the difference
+The header (recipe, stages, scores) is carried over; weights that learned in several runs know only the last of them, so that `--about KEY=TEXT` puts other
+words in its place. With --photos, both files restore the same damaged photos (`TASKS` of 11_evaluate), and the difference
 in PSNR against the truth is printed.
 """
 import warnings
@@ -23,11 +24,13 @@ def main(
     source:Annotated[Path, typer.Argument(help='Weights that training wrote')],
     target:Annotated[Path, typer.Argument(help='File to write')],
     photos:Annotated[Optional[Path], typer.Option(help='Clean photos to measure the loss on')]=None,
+    about:Annotated[Optional[list[str]], typer.Option(help='KEY=TEXT for the header, instead of what SOURCE tells about its training; give it several times')]=None,
     limit:int=12,
 ):
     "Pack and measure."
     net, meta = load_weights(source)
-    save_weights(target, net, {k: v for k,v in meta.items() if k not in WRITTEN_ANEW} | dict(packed_from=meta['sha256']), packed=True)
+    told = dict(o.split('=', 1) for o in about) if about else {k: v for k,v in meta.items() if k not in WRITTEN_ANEW}
+    save_weights(target, net, told | dict(packed_from=meta['sha256']), packed=True)
     print(f'{source.stat().st_size/1e6:.1f} MB -> {target.stat().st_size/1e6:.1f} MB')
     if photos is None: return
     scores = [evaluate(Restorer.load(o).restore, photos, limit=limit) for o in (source, target)]

@@ -228,7 +228,7 @@ def trials(
 
 # %% ../nbs/13a_benchmark.ipynb #d96c3ba3
 METRICS = ('psnr', 'ssim', 'lpips', 'delta_e', 'delta_e_median', 'psnr_hole', 'colour')
-COLUMNS = ('set', 'trial', 'photo', 'method', *METRICS, 'colour_truth', 'right_mode')
+COLUMNS = ('set', 'trial', 'photo', 'method', *METRICS, 'colour_truth', 'right_mode', 'given')
 
 def _versions(trial, damaged, told, nets, done):
     "Name of the method -> photo, without those in `done`; name -> whether it found the mode."
@@ -243,19 +243,28 @@ def _versions(trial, damaged, told, nets, done):
     if 'damaged' not in done: made['damaged'] = damaged
     return {k: as_file(v) for k, v in made.items()}, right
 
-def _rows(trial, name, clean, nets, done, seed, weights):
+def _given(nets, seed, masks, weights):
+    "Method -> what its scores depend on besides the photo; '': of the tools."
+    shared = f'seed {seed}, {len(find_photos(masks)) if masks else "no"} masks, {"" if weights else "no "}LPIPS'
+    def of_net(net): return f'{shared}, {getattr(net, "meta", {}).get("sha256", "weights in memory")[:16]}, {getattr(net, "dtype", None) or "32 bits"}'
+    return {'': shared} | {f'{name}, {how}': of_net(net) for name, net in nets.items() for how in ('blind', 'told')}
+
+def _rows(trial, name, clean, nets, done, seed, weights, given):
     "A row for each method that is not `done`."
     damaged, told = trial.draw(name, clean, seed)
     versions, right = _versions(trial, damaged, told, nets, done)
     scores = score_photos(versions, clean, mask=told['mask'], lpips=weights is not None, weights=weights)
     for method in sorted(versions, key='damaged'.__ne__): # the damaged photo first
-        yield dict(trial=trial.name, method=method, right_mode=right.get(method), colour_truth=scores['colour_truth'],
+        yield dict(trial=trial.name, method=method, given=given.get(method, given['']), right_mode=right.get(method), colour_truth=scores['colour_truth'],
                    **{k: scores.get(f'{k}_{method}') for k in METRICS})
 
-def _done(path):
-    "(set, trial, photo) -> the methods that were scored; all those of one call stand in the file, or none."
+def _done(path, given):
+    "(set, trial, photo) -> the methods that were scored; all those of one call stand in the file, or none. ValueError when they were `given` something else."
     if not path.exists(): return {}
-    rows = pd.read_csv(path, usecols=['set', 'trial', 'photo', 'method'])
+    rows = pd.read_csv(path).reindex(columns=COLUMNS).fillna({'given': ''})
+    for method, was in rows[['method', 'given']].drop_duplicates().itertuples(index=False):
+        now = given.get(method, was if method.endswith((', blind', ', told')) else given['']) # another network's scores stay
+        if was != now: raise ValueError(f'{path} holds other scores of {method!r} ({was}; now: {now}): give another file, or delete it')
     return rows.groupby(['set', 'trial', 'photo']).method.agg(set).to_dict()
 
 def run_benchmark(
@@ -269,11 +278,13 @@ def run_benchmark(
     weights=None, # SqueezeNet's ImageNet weights, for LPIPS: file or folder; None: no LPIPS
     progress:bool=True, # Show a bar with the time left?
 ) -> pd.DataFrame: # A row for each set, trial, photo and method: `COLUMNS`
-    "Score networks beside classical tools. Photos are taken at full size, no border is left out, PSNR, SSIM and ΔE2000 are of RGB on 256 levels."
+    """Score networks beside classical tools. Photos are taken at full size, no border is left out, PSNR, SSIM and ΔE2000 are of RGB on 256 levels.
+    Raises ValueError for an unknown trial, and when the file holds scores of other weights, another seed or other masks."""
     out, every, jobs = Path(out), trials(masks), []
     for name in names or (): # a wrong name is told before hours of work
         if name not in every: raise ValueError(f'there is no trial {name!r}; choose from {", ".join(every)}')
-    done, limits = _done(out), limit if isinstance(limit, dict) else {'': limit}
+    given = _given(nets, seed, masks, weights)
+    done, limits = _done(out, given), limit if isinstance(limit, dict) else {'': limit}
     for group, folder in photos.items():
         paths = sorted(find_photos(folder), key=lambda p: hashlib.sha256(p.stem.encode(errors='surrogateescape')).hexdigest())
         for name in names or every:
@@ -285,7 +296,7 @@ def run_benchmark(
         writer = csv.DictWriter(f, COLUMNS)
         for group, trial, path, methods in track(jobs, 'benchmark', console=Console(stderr=True), disable=not progress):
             clean = load_photo(path, None)
-            writer.writerows([dict(set=group, photo=path.name) | row for row in _rows(trial, path.stem, clean, nets, methods, seed, weights)])
+            writer.writerows([dict(set=group, photo=path.name) | row for row in _rows(trial, path.stem, clean, nets, methods, seed, weights, given)])
             f.flush()
     return pd.read_csv(out)
 
@@ -334,7 +345,7 @@ def benchmark_markdown(
         of_set = means.loc[group]
         head = ['task', 'photos', 'scores', 'damaged', 'best classical tool, told', *(f'{n}, {how}' for n in nets for how in ('blind', 'told')), 'must']
         lines = [head, ['---', '--:', *['---']*(len(head) - 2)]]
-        lines += [_line(every[o], of_set.loc[o], nets) for o in of_set.index.unique('trial')]
+        lines += [_line(every[o], of_set.loc[o], nets) for o in every if o in of_set.index]
         parts += [f'**{group}**', '\n'.join(f'| {" | ".join(o)} |' for o in lines)]
         known = [f'{every[k].title}: {v}' for k, v in PUBLISHED.items() if k in of_set.index.unique('trial')] if 'CBSD68' in group else []
         if known: parts.append(f'Published for CBSD68 (PSNR RGB, noise not clipped, each told or trained for noise): {"; ".join(known)}.')

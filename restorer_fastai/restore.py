@@ -85,7 +85,9 @@ class Restorer:
 
     def __repr__(self):
         what = getattr(self.net, 'config', type(self.net).__name__)
-        return f'Restorer({what}, recipe={self.meta.get("recipe")}, device={self.device}, tile={self.tile})'
+        recipe = self.meta.get('recipe')
+        if isinstance(recipe, dict): recipe = recipe.get('name') # it is long
+        return f'Restorer({what}, recipe={recipe}, device={self.device}, tile={self.tile})'
 
 # %% ../nbs/13_restore.ipynb #90af95bd
 def _reduce(x, h, w):

@@ -352,7 +352,7 @@ def _meta(recipe, data, i):
     "What a weights file tells about its training."
     name = recipe.stages[i].mix or recipe.mix
     mix = load_mix(name) if name else dataset_mix(data)
-    return dict(recipe=recipe.to_dict(), stage=stage_name(recipe, i), mix=mix.to_dict(), sizes=[o.size for o in recipe.stages[:i+1]],
+    return dict(recipe=recipe.without_folders(), stage=stage_name(recipe, i), mix=mix.to_dict(), sizes=[o.size for o in recipe.stages[:i+1]],
                 photos=dataset_info(data)['counts'], seed=recipe.seed, stage_seeds={stage_name(recipe, j): stage_seed(recipe, j) for j in range(i+1)})
 
 def _finish(recipe, state, data):

@@ -160,9 +160,12 @@ def test_trusted_means_pickles_only(weights, tmp_path):
 def reference(): return Restorer.load(device='cpu')
 
 def test_the_reference_weights_come_with_the_package(reference):
-    assert reference.net.config.look and reference.meta['recipe']['stages'] and reference.meta['packed_from']
+    assert reference.net.config.look and 'MODEL_CARD' in repr(reference)
+    assert not any('/' in str(o) for o in reference.meta.values()) # where it was trained is nobody's business
     path = Path(restorer_fastai.__file__).parent/'pretrained'/'reference.safetensors'
     assert path.stat().st_size < 60e6 # what a repository and a download can bear
+    card = (Path(__file__).parents[1]/'MODEL_CARD.md').read_text(encoding='utf-8')
+    for digest in reference.meta['packed_from'], reference.meta['sha256'], hashlib.sha256(path.read_bytes()).hexdigest(): assert digest in card
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 @pytest.mark.parametrize('mode', ['photo', 'negative'])
