@@ -52,7 +52,8 @@ class Commands(TyperGroup):
         try:
             with _warnings_for_people(): return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.secho('stopped', err=True)
+            goes_on = ctx.invoked_subcommand in ('build', 'train', 'restore')
+            typer.secho(f'stopped{"; what is done stays, and the same command goes on from there" if goes_on else ""}', err=True)
             raise typer.Exit(130)
         except (ValueError, OSError, ImportError) as e: # ImportError: an extra that is not installed
             if os.environ.get('RESTORER_DEBUG') or not _is_for_people(e): raise
@@ -329,7 +330,7 @@ def open_app(
     port:Annotated[int, typer.Option(help='Port to listen on; 0 takes a free one')]=7860,
     tile:Annotated[int, typer.Option(help='Larger photos are done in tiles of so many pixels, a multiple of 32; smaller needs less memory')]=512,
     max_mb:Annotated[float, typer.Option(help='Largest file, in megabytes')]=200,
-    max_megapixels:Annotated[float, typer.Option(help='Largest photo')]=100,
+    max_megapixels:Annotated[float, typer.Option(help='Largest photo, up to 178')]=100,
     max_photos:Annotated[int, typer.Option(help='Most photos in one go')]=100,
     max_waiting:Annotated[int, typer.Option(help='Most visitors that wait for their turn')]=10,
     max_seconds:Annotated[float, typer.Option(help='Longest time for one photo')]=600,

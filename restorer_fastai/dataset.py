@@ -35,7 +35,7 @@ from scipy.sparse.csgraph import connected_components
 import restorer_fastai.negative # registers the film degradations that mixes name
 from . import __version__
 from .degrade import Mix, Plan, apply_steps, load_mix
-from .imaging import PhotoError, find_photos, read_photo, to_float, to_uint8, write_beside
+from .imaging import PhotoError, find_photos, is_other_photo, read_photo, to_float, to_uint8, write_beside
 
 # %% ../nbs/03_dataset.ipynb #9fb0ed77
 class DatasetError(ValueError):
@@ -124,14 +124,12 @@ def _look_at(root, path):
     return row | dict(sha256=_hash_bytes(data), pixels=pixel_hash(img), look=look_hash(img))
 
 # %% ../nbs/03_dataset.ipynb #68a5600d
-_NOT_READ = {'.gif', '.heic', '.heif', '.avif', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2'}
-
 def _find(root):
     "(files that are photos or were meant as some, scan rows of the folders that are left out)."
     rows, files = [], []
     files += find_photos(root, onerror=lambda e: rows.append(_scan_row(root, e.path, _reason(root, e))))
-    for folder, folders, names in os.walk(root):
-        files += [Path(folder)/o for o in names if Path(o).suffix.lower() in _NOT_READ and not o.startswith('.')]
+    files += find_photos(root, onerror=lambda e: None, wanted=is_other_photo)
+    for folder, folders, _ in os.walk(root):
         rows += [_scan_row(root, Path(folder)/o, 'links to folders are not followed. Copy the folder here, or build from where it is.')
                  for o in folders if os.path.islink(Path(folder)/o)]
     return files, rows

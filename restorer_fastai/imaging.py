@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PHOTO_SUFFIXES', 'MAX_PIXELS', 'SAMPLES', 'HELD_OUT', 'THUMBNAIL', 'LUMA', 'RGB_TO_YCBCR', 'YCBCR_TO_RGB',
-           'FileError', 'PhotoError', 'is_photo', 'find_photos', 'result_path', 'from_pil', 'Photo', 'photo_exif',
-           'open_photo', 'read_photo', 'write_beside', 'to_float', 'to_uint8', 'save_photo', 'write_photo',
-           'sample_path', 'sample_photo', 'copy_samples', 'to_tensor', 'from_tensor', 'show_photos', 'rgb_to_grey',
-           'rgb_to_ycbcr', 'ycbcr_to_rgb', 'rgb_to_lab', 'lab_to_rgb']
+           'FileError', 'PhotoError', 'is_photo', 'is_other_photo', 'find_photos', 'result_path', 'left_out',
+           'from_pil', 'Photo', 'photo_exif', 'open_photo', 'read_photo', 'write_beside', 'to_float', 'to_uint8',
+           'save_photo', 'write_photo', 'sample_path', 'sample_photo', 'copy_samples', 'to_tensor', 'from_tensor',
+           'show_photos', 'rgb_to_grey', 'rgb_to_ycbcr', 'ycbcr_to_rgb', 'rgb_to_lab', 'lab_to_rgb']
 
 # %% ../nbs/00_imaging.ipynb #65e9ec42
 import contextlib, functools, importlib.util, io, os, re, shutil, struct, uuid, warnings, zlib
@@ -35,12 +35,22 @@ class PhotoError(FileError): "A photo that cannot be read or written."
 PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp', '.bmp')
 _FORMATS = ('JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP', 'GIF') # what we let Pillow try: no EPS or PDF, which start other programs
 
+_RAW_SUFFIXES = ('.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2')
+_OTHER_SUFFIXES = ('.gif', '.heic', '.heif', '.avif', *_RAW_SUFFIXES)
+
 def is_photo(
     path, # A path; it need not exist
 )->bool: # Whether its name says that it is a photo
     "Whether `path` is named like a photo. Hidden files (`.name`, such as macOS's `._name.jpg`) are not."
     path = Path(path)
     return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith('.')
+
+def is_other_photo(
+    path, # A path; it need not exist
+)->bool: # Whether its name says that it is a photo, but in a format that we do not take from a folder
+    "Whether `path` is named like a HEIC, AVIF or camera raw file, which are not read, or like a GIF, which is rarely a photo."
+    path = Path(path)
+    return path.suffix.lower() in _OTHER_SUFFIXES and not path.name.startswith('.')
 
 # %% ../nbs/00_imaging.ipynb #8f4208ca
 def _folder_error(e):
@@ -50,13 +60,17 @@ def _folder_error(e):
 def find_photos(
     roots, # A folder or file, or a list of them: folders are searched with all below, files pass through whatever their name
     onerror=None, # Called with a `PhotoError` for each folder that cannot be read; a warning when not given
+    wanted=is_photo, # Says of a name in a folder whether it is looked for
 )->list: # Sorted `Path`s, each once
-    """All photos under `roots`. Links to folders are not followed, so that no loop of links can trap us.
+    """All photos under `roots`. Links to folders are not followed, so that no loop of links can trap us, and hidden folders (a `.Trash`) are left out.
     Raises `PhotoError` when one of the roots does not exist."""
     roots = [roots] if isinstance(roots, (str, os.PathLike)) else list(roots)
     found, missed = set(), []
     for root in map(Path, roots):
-        if os.path.isdir(root): found.update(Path(d)/f for d, _, fs in os.walk(root, onerror=missed.append) for f in fs if is_photo(f))
+        if os.path.isdir(root):
+            for folder, folders, names in os.walk(root, onerror=missed.append):
+                folders[:] = [o for o in folders if not o.startswith('.')] # `walk` goes on with these
+                found.update(Path(folder)/o for o in names if wanted(o))
         elif os.path.exists(root): found.add(root)
         else: raise PhotoError(root, 'there is no such file or folder, or it is hidden from you', 'Check the path.')
     for e in map(_folder_error, missed):
@@ -91,13 +105,23 @@ def _not_a_photo(path):
     "The `PhotoError` for a file in which no decoder finds a picture."
     with open(path, 'rb') as f: head = f.read(512)
     if head[4:8] == b'ftyp': return PhotoError(path, 'HEIC and AVIF photos are not read', _SAVE_AS)
-    if path.suffix.lower() in ('.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2'):
+    if path.suffix.lower() in _RAW_SUFFIXES:
         return PhotoError(path, 'camera raw files are not read', _SAVE_AS)
     if head.startswith(_SIGNATURES): return PhotoError(path, 'the photo is damaged or cut short at its very beginning', _COPY_AGAIN)
     if head[:4] in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
         return PhotoError(path, 'this kind of TIFF is not read (floating point, 32 bits, or an unusual layout)', _SAVE_AS)
     what = 'it holds text' if all(b >= 32 or b in b'\t\r\n' for b in head) else 'its content is of no known photo format'
     return PhotoError(path, f'this is not a photo: {what}, whatever its name says', 'Remove it, or get the photo again.')
+
+def left_out(
+    root, # A folder
+)->list: # A `PhotoError` for each, which says why
+    "Photos below a folder that `find_photos` does not find, because of their format: see `is_other_photo`."
+    def why(path):
+        if path.suffix.lower() == '.gif': return PhotoError(path, 'GIFs in folders are left out: 256 colours are rarely a photo', 'Name the file to have it done all the same.')
+        try: return _not_a_photo(path)
+        except OSError as e: return PhotoError(path, f'it cannot be read ({e.strerror})', 'Change its permissions.')
+    return [why(o) for o in find_photos(root, onerror=lambda e: None, wanted=is_other_photo)] if os.path.isdir(root) else []
 
 # %% ../nbs/00_imaging.ipynb #92324e52
 class _NotRead(ValueError): "Pixels of a kind that we do not read."
@@ -319,6 +343,7 @@ class Photo:
     pages:int=1 # Pictures in the file; the first is read
     path:Path=None # Where it was read
     xmp:bytes=None # The XMP packet: captions, keywords, ratings
+    lacks:tuple=() # What `pixels` lack of the file, in words
 
 # %% ../nbs/00_imaging.ipynb #acb4183f
 _KEEP = (269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 33432, 40091, 40092, 40093, 40094, 40095)
@@ -332,7 +357,7 @@ def _kept_exif(im):
     try:
         old, new = im.getexif(), Image.Exif()
         for t in _KEEP:
-            if t in old and _short(old[t]): new[t] = old[t]
+            if t in old and _short(old[t]) and not str(old[t]).startswith('{"shape"'): new[t] = old[t] # tifffile's own notes tell the old shape
         for t in (0x8769, 0x8825): # the camera's settings and the place (GPS)
             ifd = {k: v for k, v in old.get_ifd(t).items() if k not in _DROP and _short(v)}
             if ifd: new[t] = ifd
@@ -412,6 +437,14 @@ def _srgb_pixels(im, path):
         warnings.warn(f'{path}: read with 8 bits instead of 16: its colour profile is a table, which is applied to 8 bits only')
         return np.array(_to_srgb(im, path))
 
+def _lacking(im, px, path):
+    "What the pixels (H, W, 3) that were made of a Pillow image lack, in words."
+    notes = ['its colour profile is a table: 16 bits became 8'] if px.itemsize == 1 and _is_deep(im, path) else []
+    if im.has_transparency_data and not im.mode.startswith('I'):
+        alpha = (im.convert('LA') if im.mode == 'La' else im).convert('RGBA').getchannel('A')
+        if alpha.getextrema()[0] < 255: notes.append('see-through parts became white')
+    return tuple(notes)
+
 def open_photo(
     path, # A photo file: JPEG, PNG, TIFF, WebP, BMP or GIF (first picture of several)
 )->Photo: # Pixels in sRGB, upright, and what has to go back into a file
@@ -425,7 +458,8 @@ def open_photo(
         px = _upright(_srgb_pixels(im, path), 1 if im.format == 'TIFF' else orientation)
         grey = im.mode in ('1', 'L', 'LA', 'La') or im.mode.startswith('I')
         profile = _way_back(im.info.get('icc_profile'), 'L' if grey else 'RGB') if im.mode not in ('CMYK', 'LAB') else None
-        return Photo(px, grey, 8*px.itemsize, profile, im.info['kept'], _dpi(im, orientation), im.format, _pages(path), path, _xmp(im))
+        return Photo(px, grey, 8*px.itemsize, profile, im.info['kept'], _dpi(im, orientation), im.format, _pages(path), path, _xmp(im),
+                     _lacking(im, px, path))
 
 # %% ../nbs/00_imaging.ipynb #11f2998c
 def read_photo(

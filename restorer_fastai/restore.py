@@ -157,7 +157,7 @@ def _look(self:Restorer, img, mode=None):
         turned = to_tensor(self._in_new_colours(from_tensor(grey), _Seen(context, mode)))
         return _Seen(context, mode, self.net.colourer.guess(turned.to(self.device)))
     if _acted_on(context)[1] != mode: context = self.net.look(thumb, mode)
-    if _acted_on(context)[0] == 'film_negative': context = self.net.look(picture(), mode)
+    if mode == 'negative' and (inside := picture()).shape != thumb.shape: context = self.net.look(inside, mode) # a rim hides how the film is coloured
     return _Seen(context, mode)
 
 @patch
@@ -254,7 +254,7 @@ def _check_luma_kept(seen):
     "Raise `ValueError` for a photo with colours of its own."
     if seen.mode != 'black_and_white':
         what = 'of unknown kind' if seen.mode is None else f'taken for a {seen.mode}'
-        raise ValueError(f"keep_luma is for black-and-white photos, and this is {what}. Leave keep_luma away, or say mode='black_and_white'")
+        raise ValueError(f"keep_luma is for black-and-white photos, and this is {what}. Leave keep_luma away, or say that the photo is black-and-white")
 
 @patch
 def _restore_array(self:Restorer, img, seen, strength=1., keep_luma=False, on_tile=None, lost=None):
@@ -293,7 +293,7 @@ def _like(y, img):
 
 @patch
 def restore(self:Restorer,
-    photo, # A path; a Pillow image; numpy (H, W, 3) or (H, W), uint8, uint16 or float in [0, 1]; tensor (3, H, W) or (N, 3, H, W)
+    photo, # A path; a Pillow image; numpy (H, W, 3) or (H, W), uint8, uint16 or float in [0, 1]; tensor (3, H, W) or (N, 3, H, W), uint8 or float in [0, 1]
     mode:str=None, # What you know about the photo: 'photo', 'black_and_white', 'negative'; networks without modes ignore it
     strength:float=1., # From 0 (as it was; a negative: merely turned into a positive) to 1 (all that the network proposes)
     keep_luma:bool=False, # Take only colour from the network, and predict it small? For black-and-white photos
@@ -308,7 +308,10 @@ def restore(self:Restorer,
     if isinstance(photo, torch.Tensor):
         if photo.ndim == 4: return torch.stack([self.restore(p, **wishes) for p in photo])
         if photo.ndim != 3 or photo.shape[0] != 3: raise ValueError(f'a tensor photo is (3, H, W), this is {tuple(photo.shape)}')
-        return to_tensor(self.restore(from_tensor(photo), **wishes))[0].to(photo.device)
+        if photo.dtype == torch.uint8:
+            return torch.from_numpy(self.restore(photo.permute(1, 2, 0).cpu().numpy(), **wishes)).permute(2, 0, 1).to(photo.device)
+        if not photo.is_floating_point(): raise ValueError(f'a tensor photo is uint8 or float in [0, 1], this is {photo.dtype}')
+        return to_tensor(self.restore(from_tensor(photo), **wishes))[0].to(photo)
     check_wishes(mode, strength, keep_luma, lost is not None)
     img = _check_pixels(np.asarray(photo))
     return self._restore_array(img, self._look(img, mode), strength, keep_luma, on_tile, lost)

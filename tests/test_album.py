@@ -231,6 +231,39 @@ def test_a_result_without_a_mask_is_not_taken_for_one(few, tmp_path, toy):
     assert page.count('type="range"') == 5 and 'without a mask' not in page
     for p in s.restored: assert read_mask(p.with_name(f'{p.name}.invented.png'))[0].shape == read_photo(p).shape[:2]
 
+def test_a_mask_belongs_to_the_result_beside_it_or_goes(few, tmp_path, toy, monkeypatch):
+    photo, result, mask = few/'0'/'0.png', tmp_path/'out'/'0.png', tmp_path/'out'/'0.png.invented.png'
+    def restore(**kw): return toy.restore_folder(photo, tmp_path/'out', progress=False, overwrite=True, **kw)
+    restore(side_files=True)
+    before = files(tmp_path/'out')
+    with monkeypatch.context() as m: # the disk is full just before the result gets its name
+        def refuse(*a): raise PhotoError(result, 'could not be written', 'Make room.')
+        m.setattr('restorer_fastai.album.save_photo', refuse)
+        assert len(restore(side_files=True, strength=.5).failed) == 1
+    assert {k: v for k, v in files(tmp_path/'out').items() if k != 'report.html'} == {k: v for k, v in before.items() if k != 'report.html'}
+    restore() # without a mask, and the earlier one would tell of another result
+    assert result.exists() and not mask.exists()
+    write_photo(mask, sample_photo('coffee')[:40, :50]) # somebody's own picture
+    restore()
+    assert mask.exists()
+
+def test_masks_are_not_restored(few, tmp_path, toy):
+    toy.restore_folder(few, tmp_path/'out', progress=False, side_files=True)
+    s = toy.restore_folder(tmp_path/'out', tmp_path/'again', progress=False, side_files=True)
+    assert len(s.restored) == 10 and not s.failed
+
+def test_photos_of_other_formats_are_listed(few, tmp_path, toy):
+    (few/'IMG_1.HEIC').write_bytes(b'\0\0\0\x18ftypheic' + bytes(50))
+    (few/'0'/'r.dng').write_bytes(b'II*\0' + bytes(50))
+    (few/'.Trash').mkdir()
+    for folder in few, few/'.Trash': shutil.copy(few/'0'/'0.png', folder/'moves.gif')
+    s = toy.restore_folder(few, tmp_path/'out', progress=False)
+    assert len(s.restored) == 10 and {p.name: why.split(',')[0].split(':')[0] for p, why in s.failed} == {
+        'IMG_1.HEIC': 'HEIC and AVIF photos are not read. Open it in a photo program and save it as JPEG', 'moves.gif': 'GIFs in folders are left out',
+        'r.dng': 'camera raw files are not read. Open it in a photo program and save it as JPEG'}
+    (tmp_path/'phone').mkdir()
+    shutil.copy(few/'IMG_1.HEIC', tmp_path/'phone')
+    with pytest.raises(PhotoError, match='HEIC'): plan_album(tmp_path/'phone', tmp_path/'out')
 
 def test_the_page_obeys_the_arrow_keys_and_fetches_nothing(few, tmp_path, toy):
     playwright = pytest.importorskip('playwright.sync_api')
@@ -297,3 +330,18 @@ def test_a_negative_in_a_black_holder_is_looked_at_without_it():
     assert restorer.look(film) == restorer.look(held) == 'negative'
     assert restorer.look(np.pad(to_float(sample_photo('china'))*0, ((9, 9), (9, 9), (0, 0)))) == 'photo' # all dark
     assert restorer._look(held, 'photo').mode == 'photo' # told is told
+
+class FilmIfLight(nn.Module):
+    "A rim hides from it how film is coloured: dark along the top, and it takes a negative for a plain one."
+    def look(self, thumb, mode=None):
+        kind = 'plain_negative' if thumb[..., 0, :].mean() < .02 else 'film_negative'
+        return Context(torch.tensor([[0., 0., 1.]]), torch.tensor([list(FRAME_KINDS).index(kind)]), torch.zeros(1, 111))
+    def forward(self, x, context): return x
+
+def test_how_film_is_coloured_is_asked_without_the_holder_and_where_frames_disagree_film_wins(tmp_path):
+    film = film_negative(to_float(sample_photo('chelsea'))[:240, :320])
+    restorer, kind = Restorer(FilmIfLight(), device='cpu'), lambda seen: list(FRAME_KINDS)[int(seen.context.kind)]
+    assert kind(restorer._look(np.pad(film, ((24, 24), (32, 32), (0, 0))))) == 'film_negative'
+    frames = [write_photo(tmp_path/'a.png', film), write_photo(tmp_path/'b.png', film*0)] # the second is all dark
+    assert [kind(restorer._look(read_photo(o))) for o in frames] == ['film_negative', 'plain_negative']
+    assert {kind(o) for o in restorer.look_at_roll(frames).values()} == {'film_negative'}

@@ -3,8 +3,8 @@ import io, os, warnings
 import numpy as np, pytest
 from hypothesis import example, given, settings, strategies as st
 from PIL import Image
-from restorer_fastai.imaging import (PhotoError, find_photos, from_pil, from_tensor, lab_to_rgb, read_photo, result_path, rgb_to_grey,
-    rgb_to_lab, rgb_to_ycbcr, show_photos, to_float, to_tensor, to_uint8, write_photo, ycbcr_to_rgb)
+from restorer_fastai.imaging import (PhotoError, find_photos, from_pil, from_tensor, lab_to_rgb, open_photo, read_photo, result_path, rgb_to_grey,
+    rgb_to_lab, rgb_to_ycbcr, save_photo, show_photos, to_float, to_tensor, to_uint8, write_photo, ycbcr_to_rgb)
 
 fast = settings(derandomize=True, deadline=None, max_examples=40)
 EXTREMES = [(1, 1), (1, 200), (200, 1), (2, 2), (7, 1023)]
@@ -180,3 +180,26 @@ def test_every_closed_folder_is_told(tmp_path, monkeypatch):
     assert [p.parent.name for p in find_photos([tmp_path], told.append)] == ['a']
     assert sorted(e.path.name for e in told) == ['b', 'd'] and all('Permission denied' in e.reason and e.remedy for e in told)
     with pytest.warns(UserWarning, match='Its photos are left out'): find_photos(tmp_path)
+
+
+def test_what_reading_cannot_keep_is_said(tmp_path):
+    solid, holes = np.full((8, 9, 4), 255, np.uint8), np.full((8, 9, 4), 255, np.uint8)
+    holes[2:4, 3:5, 3] = 100
+    Image.fromarray(solid).save(tmp_path/'solid.png')
+    Image.fromarray(holes).save(tmp_path/'holes.png')
+    Image.fromarray(holes).convert('P').save(tmp_path/'gone.png', transparency=Image.fromarray(holes).convert('P').getpixel((0, 0)))
+    assert [open_photo(tmp_path/f'{o}.png').lacks for o in ('solid', 'holes', 'gone')] == [(), *[('see-through parts became white',)]*2]
+
+
+def test_hidden_folders_are_left_out_unless_named(tmp_path):
+    for name in ('a.png', '.Trash/b.png', 'x/.thumbs/c.png'): write_photo(tmp_path/name, np.zeros((3, 4, 3), np.uint8))
+    assert [p.name for p in find_photos(tmp_path)] == ['a.png'] and [p.name for p in find_photos(tmp_path/'.Trash')] == ['b.png']
+
+
+def test_tifffile_s_note_of_the_shape_does_not_outlive_the_shape(tmp_path):
+    tifffile = pytest.importorskip('tifffile')
+    for name, text in (('plain.tif', None), ('told.tif', 'Grandmother')):
+        tifffile.imwrite(tmp_path/name, np.zeros((8, 9, 3), np.uint8), description=text, metadata=None if text else {})
+        photo = open_photo(tmp_path/name)
+        save_photo(tmp_path/'out.tif', np.zeros((9, 8, 3), np.uint8), photo)
+        with Image.open(tmp_path/'out.tif') as im: assert im.tag_v2.get(270) == text

@@ -317,3 +317,11 @@ def test_memory_does_not_grow_with_a_float_copy():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < img.nbytes*2.5 # a float copy is four times as large
+
+
+def test_tensors_keep_their_type():
+    restorer, photo = Restorer(Toy(), device='cpu'), torch.from_numpy(sample_photo('coffee')[:64, :96].copy()).permute(2, 0, 1)
+    floats = restorer.restore(photo/255)
+    assert (restorer.restore(photo) == (floats*255).round().to(torch.uint8)).all() and restorer.restore(photo[None]).dtype == torch.uint8
+    for dtype in torch.float16, torch.float64: assert restorer.restore((photo/255).to(dtype)).dtype == dtype
+    with pytest.raises(ValueError, match='int64'): restorer.restore(photo.long())
