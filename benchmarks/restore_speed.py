@@ -1,7 +1,8 @@
 """Seconds, megapixels a second and memory of restoring a photo, beside stock fastai in 32-bit floats.
 
 Stock is what `unet_learner(dls, resnet34, n_out=3)` builds, fp32, contiguous, the whole photo at once. Ours are the shipped weights under a `Restorer`,
-looking at the whole frame included: as trained, with folded norms, in bf16, and as a graph under OpenVINO (extra `[fast]`; left out when it is missing).
+looking at the whole frame included: as trained, with folded norms, in bf16, and as a graph under OpenVINO (extra `[fast]`; left out when it is missing) and,
+to compare, under ONNX Runtime (in 32 bits only, left out unless somebody has installed it).
 Every variant lives in a process of its own, so that each has its own peak of memory. Stock and the variant restore in turn, so that whatever else the machine
 does hits both; the gain is the median of the ratios of neighbours. One photo to warm up does not count.
 
@@ -11,6 +12,7 @@ does hits both; the gain is the median of the ratios of neighbours. One photo to
 
 The weights matter: what is in doubt is looked at again, and what is lost is filled. Prints Markdown tables.
 """
+import importlib.util
 import multiprocessing
 import os
 import platform
@@ -35,7 +37,7 @@ from restorer_fastai.restore import Restorer
 STOCK, TRAINED = 'stock fastai, fp32, whole', 'ours as trained, fp32'
 FASTER = {'ours folded, fp32': dict(dtype=torch.float32), 'ours folded, bf16': dict(dtype=torch.bfloat16)}
 GRAPH = {'ours as graph, fp32': torch.float32, 'ours as graph, bf16': torch.bfloat16}
-TILED = ', tiled'
+RUNTIME, TILED = 'ours as graph, fp32, ONNX Runtime', ', tiled'
 
 
 class Enough(Exception): "Raised after as many tiles as were asked for."
@@ -55,6 +57,18 @@ def stock_network():
     return restore
 
 
+class InOnnxRuntime:
+    "A graph under ONNX Runtime, with the face of OpenVINO's."
+    def __init__(self, graph):
+        import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        self.session = onnxruntime.InferenceSession(str(graph), options, ['CPUExecutionProvider'])
+
+    def create_infer_request(self): return self
+    def infer(self, inputs, **_): return self.session.run(None, {o.name: x for o, x in zip(self.session.get_inputs(), inputs)})
+
+
 def make_restorer(name, weights, graph, side):
     "A function from photo to photo."
     if name == STOCK: return stock_network()
@@ -63,6 +77,9 @@ def make_restorer(name, weights, graph, side):
     restorer = Restorer.load(weights, device='cpu', **size)
     if kind in FASTER: restorer = restorer.faster(**FASTER[kind])
     elif kind in GRAPH: restorer = restorer.faster(graph, dtype=GRAPH[kind])
+    elif kind == RUNTIME:
+        restorer = restorer.faster(graph, dtype=torch.float32)
+        restorer.net.compiled = InOnnxRuntime(graph)
     return restorer.restore
 
 
@@ -132,7 +149,8 @@ def print_row(title, name, shape, found, gain='', reference=None):
 def variants(graph):
     "What can be measured here."
     from restorer_fastai.layers import bf16_is_fast
-    known = [STOCK, TRAINED, *FASTER, *(GRAPH if graph else [])]
+    runtime = [RUNTIME] if graph and importlib.util.find_spec('onnxruntime') else []
+    known = [STOCK, TRAINED, *FASTER, *runtime, *(GRAPH if graph else [])]
     return [o for o in known if bf16_is_fast('cpu') or not o.endswith('bf16')]
 
 
