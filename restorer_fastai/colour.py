@@ -44,7 +44,7 @@ def nearest_colour(
 # %% ../nbs/04c_colour.ipynb #d02a616b
 class ColourNet(SmallUnet):
     "Says of each square of 4×4 pixels how likely each of `grid_colours` is (Zhang et al. 2016)."
-    temperature, boldness = 1., 1.15 # The lower, the more the likeliest colours count; how many times stronger than their mean is what is answered
+    temperature, boldness = 1., 1.3 # The lower, the more the likeliest colours count; how many times stronger than their mean is what is answered
     short = 224 # Short side at which a photo is looked at, px
     def __init__(self,
         widths=(64, 128, 256, 384), # Channels at 1/4, 1/8, ... of the size
