@@ -345,3 +345,9 @@ def test_how_film_is_coloured_is_asked_without_the_holder_and_where_frames_disag
     frames = [write_photo(tmp_path/'a.png', film), write_photo(tmp_path/'b.png', film*0)] # the second is all dark
     assert [kind(restorer._look(read_photo(o))) for o in frames] == ['film_negative', 'plain_negative']
     assert {kind(o) for o in restorer.look_at_roll(frames).values()} == {'film_negative'}
+
+def test_the_rim_of_a_found_frame_is_left_off(toy):
+    film = film_negative(to_float(sample_photo('chelsea'))[:240, :320])
+    assert toy._frame(film) == (slice(0, 240), slice(0, 320)) # nothing was cut off
+    (top, bottom), (left, right) = ((o.start, o.stop) for o in toy._frame(np.pad(film, ((24, 24), (0, 32), (0, 0)))))
+    assert 28 <= top <= 36 and 252 <= bottom <= 260 and left == 0 and 304 <= right <= 312
