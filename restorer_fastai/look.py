@@ -118,7 +118,7 @@ def second_opinion(
     return logits
 
 PLAIN_ODDS = 1.5 # How many times likelier than anything else a plain negative must be
-CAUTION = 4. # How many times likelier than "nothing wrong" a faded photo must be
+CAUTION = 8. # How many times likelier than "nothing wrong" a faded photo must be
 
 def unless_in_doubt(
     kind:Tensor, # (N,): index into `FRAME_KINDS`
@@ -192,9 +192,12 @@ class LookNet(nn.Module):
         "Look at whole frames."
         features, quantiles = self.features(frame)
         logits = self.opinion(frame, features) if self.twice else self.kind(features)
+        allowed, by_itself = allowed_kinds(mode, len(frame)).to(logits.device), logits
         logits = logits - math.log(PLAIN_ODDS)*logits.new_tensor([k == 'plain_negative' for k in FRAME_KINDS])
-        kind = logits.masked_fill(~allowed_kinds(mode, len(frame)).to(logits.device), -torch.inf).argmax(1)
-        kind = unless_in_doubt(kind, logits)
+        kind = logits.masked_fill(~allowed, -torch.inf).argmax(1)
+        negatives = torch.tensor(TURNED, device=kind.device)
+        of_negatives = by_itself.masked_fill(~negatives, -torch.inf).argmax(1) # the odds are against calling a photo a negative, not against its being plain
+        kind = unless_in_doubt(torch.where(negatives[kind], of_negatives, kind), logits)
         modes = torch.stack([logits[:, [m == o for m in FRAME_KINDS.values()]].logsumexp(1) for o in MODES], 1)
         return Context(modes, kind, self.transform(features, quantiles, kind))
 
