@@ -301,15 +301,15 @@ def _claim(result):
     "Claim a result for this process; yields whether nobody else holds it."
     from filelock import FileLock, Timeout
     path = result.with_name(f'.{hashlib.sha1(os.fsencode(result.name)).hexdigest()[:16]}.lock')
-    lock = FileLock(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout: free = False
-    except NotImplementedError: free = True # a disk without locks: twice the work, but nothing half-written
-    except OSError as e: raise PhotoError(result, f'could not be written ({e})', 'Check the folder, its permissions and the free space.') from e
-    else: free = True
-    try: yield free
+    lock, free = FileLock(path), True
+    try: # from here on, so that Ctrl-C leaves no lock behind
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout: free = False
+        except NotImplementedError: pass # a disk without locks: twice the work, but nothing half-written
+        except OSError as e: raise PhotoError(result, f'could not be written ({e})', 'Check the folder, its permissions and the free space.') from e
+        yield free
     finally:
         if lock.is_locked:
             with contextlib.suppress(OSError): path.unlink(missing_ok=True)
