@@ -508,7 +508,9 @@ def restore_folder(self:Restorer,
         looks = self._look_at_rolls(frames, mode, lambda photo: update(0, f'looking at {photo.name}'))
         for i, job in enumerate(jobs):
             update(i, job.photo.name)
-            became = self._try_job(job, looks.get(job.photo), s, **wishes, on_tile=lambda done, total: update(i + done/total, job.photo.name))
+            try: became = self._try_job(job, looks.get(job.photo), s, **wishes, on_tile=lambda done, total: update(i + done/total, job.photo.name))
+            except KeyboardInterrupt: # perhaps in the very moment in which the lock was made: whoever claims it once more takes it away
+                with _claim(job.result): raise
             if on_photo: on_photo(job.photo, became)
             update(i + 1, job.photo.name)
     if side_files: _write_reports(jobs, s)
