@@ -439,7 +439,7 @@ def _srgb_pixels(im, path):
 
 def _lacking(im, px, path):
     "What the pixels (H, W, 3) that were made of a Pillow image lack, in words."
-    notes = ['its colour profile is a table: 16 bits became 8'] if px.itemsize == 1 and _is_deep(im, path) else []
+    notes = ['its colour profile is a table: 16 bits became 8'] if px.itemsize == 1 and im.info.get('icc_profile') and _is_deep(im, path) else []
     if im.has_transparency_data and not im.mode.startswith('I'):
         alpha = (im.convert('LA') if im.mode == 'La' else im).convert('RGBA').getchannel('A')
         if alpha.getextrema()[0] < 255: notes.append('see-through parts became white')
