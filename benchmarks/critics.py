@@ -16,9 +16,9 @@ warnings.simplefilter('ignore') # notes of libraries to each other's developers
 
 import typer
 from fastai.torch_core import default_device, set_seed
-from restorer_fastai.critic import CriticNet, critic_dls, critic_learner
-from restorer_fastai.data import get_dls
-from restorer_fastai.learn_look import told_mode
+from restorer_fastai.learn.critic import CriticNet, critic_dls, critic_learner
+from restorer_fastai.data.loaders import get_dls
+from restorer_fastai.learn.frame import told_mode
 from restorer_fastai import Restorer
 
 

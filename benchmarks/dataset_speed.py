@@ -27,10 +27,10 @@ import typer
 from joblib import Parallel, delayed
 from PIL import Image
 
-import restorer_fastai.negative # registers the film degradations that mixes name
-from restorer_fastai.dataset import PNG_LEVEL, build_dataset, look_hash, pixel_hash, read_manifest
-from restorer_fastai.degrade import apply_steps
-from restorer_fastai.imaging import SAMPLES, find_photos, read_photo, sample_photo, to_float, to_uint8, write_photo
+import restorer_fastai.degrade.film # registers the film degradations that mixes name
+from restorer_fastai.data.dataset import PNG_LEVEL, build_dataset, look_hash, pixel_hash, read_manifest
+from restorer_fastai.degrade.damage import apply_steps
+from restorer_fastai.photo.imaging import SAMPLES, find_photos, read_photo, sample_photo, to_float, to_uint8, write_photo
 
 
 def sample_crops(folder, count, seed, shape=(375, 500)):

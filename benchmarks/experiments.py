@@ -21,16 +21,16 @@ import pandas as pd
 import torch
 import typer
 from fastai.optimizer import Adam
-from restorer_fastai import generator
-from restorer_fastai.data import get_dls
-from restorer_fastai.generator import FINE_ADAM
-from restorer_fastai.layers import NetConfig, build_network
-from restorer_fastai.learn_look import told_mode
-from restorer_fastai.look import MODES
-from restorer_fastai.metrics import psnr, ssim
-from restorer_fastai.recipe import Recipe, Stage
-from restorer_fastai.train import train
-from restorer_fastai.weights import load_weights, save_weights
+from restorer_fastai.learn import generator
+from restorer_fastai.data.loaders import get_dls
+from restorer_fastai.learn.generator import FINE_ADAM
+from restorer_fastai.nets.restorer import NetConfig, build_network
+from restorer_fastai.learn.frame import told_mode
+from restorer_fastai.nets.frame import MODES
+from restorer_fastai.score.metrics import psnr, ssim
+from restorer_fastai.train.recipe import Recipe, Stage
+from restorer_fastai.train.run import train
+from restorer_fastai.nets.weights import load_weights, save_weights
 
 CHOSEN = NetConfig(norm='batch', look=True, residual=True, head=64, detail=8)
 OWN_END = dict(head=None, detail=0) # fastai's

@@ -29,11 +29,11 @@ import typer
 from dataset_speed import first_photos, sample_crops
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device, set_seed
-from restorer_fastai.data import get_dls
-from restorer_fastai.dataset import build_dataset
-from restorer_fastai.generator import generator_learner
-from restorer_fastai.layers import bf16_is_fast
-from restorer_fastai.train import load_recipe
+from restorer_fastai.data.loaders import get_dls
+from restorer_fastai.data.dataset import build_dataset
+from restorer_fastai.learn.generator import generator_learner
+from restorer_fastai.nets.restorer import bf16_is_fast
+from restorer_fastai.train.run import load_recipe
 
 
 class StepClock(Callback):

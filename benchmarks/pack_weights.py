@@ -3,7 +3,7 @@
     python benchmarks/pack_weights.py run/model.safetensors restorer_fastai/pretrained/reference.safetensors --photos photos/held_out
 
 The header (recipe, stages, scores) is carried over; weights that learned in several runs know only the last of them, so that `--about KEY=TEXT` puts other
-words in its place. With --photos, both files restore the same damaged photos (`TASKS` of 11_evaluate), and the difference
+words in its place. With --photos, both files restore the same damaged photos (`TASKS` of 37_score.evaluate), and the difference
 in PSNR against the truth is printed.
 """
 import warnings
@@ -13,9 +13,9 @@ from typing import Annotated, Optional
 warnings.simplefilter('ignore') # notes of libraries to each other's developers
 
 import typer
-from restorer_fastai.evaluate import evaluate
+from restorer_fastai.score.evaluate import evaluate
 from restorer_fastai import Restorer
-from restorer_fastai.weights import load_weights, save_weights
+from restorer_fastai.nets.weights import load_weights, save_weights
 
 WRITTEN_ANEW = ('contract', 'versions', 'network', 'normalize', 'sha256')
 

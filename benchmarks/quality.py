@@ -21,9 +21,9 @@ warnings.simplefilter('ignore') # notes of libraries to each other's developers
 import pandas as pd
 import torch
 import typer
-from restorer_fastai.benchmark import benchmark_markdown, benchmark_means, run_benchmark
-from restorer_fastai.imaging import find_photos
-import restorer_fastai.graph # `Restorer.faster`
+from restorer_fastai.score.benchmark import benchmark_markdown, benchmark_means, run_benchmark
+from restorer_fastai.photo.imaging import find_photos
+import restorer_fastai.restore.graph # `Restorer.faster`
 from restorer_fastai import Restorer
 
 

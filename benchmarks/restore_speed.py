@@ -30,9 +30,9 @@ import numpy as np
 import torch
 import typer
 from PIL import Image
-import restorer_fastai.graph # `Restorer.faster` and `export_onnx`
-from restorer_fastai.imaging import from_tensor, sample_photo, to_tensor, to_uint8
-from restorer_fastai.restore import Restorer
+import restorer_fastai.restore.graph # `Restorer.faster` and `export_onnx`
+from restorer_fastai.photo.imaging import from_tensor, sample_photo, to_tensor, to_uint8
+from restorer_fastai.restore.restorer import Restorer
 
 STOCK, TRAINED = 'stock fastai, fp32, whole', 'ours as trained, fp32'
 FASTER = {'ours folded, fp32': dict(dtype=torch.float32), 'ours folded, bf16': dict(dtype=torch.bfloat16)}
@@ -148,7 +148,7 @@ def print_row(title, name, shape, found, gain='', reference=None):
 
 def variants(graph):
     "What can be measured here."
-    from restorer_fastai.layers import bf16_is_fast
+    from restorer_fastai.nets.restorer import bf16_is_fast
     runtime = [RUNTIME] if graph and importlib.util.find_spec('onnxruntime') else []
     known = [STOCK, TRAINED, *FASTER, *runtime, *(GRAPH if graph else [])]
     return [o for o in known if bf16_is_fast('cpu') or not o.endswith('bf16')]

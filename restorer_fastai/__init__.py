@@ -6,8 +6,8 @@ __all__ = ['Restorer']
 def __getattr__(name):
     "`Restorer` on first use: importing the package loads neither torch nor fastai."
     if name == 'Restorer':
-        from .album import Restorer # with `restore_folder`
-        from . import graph # with `faster` and `export_onnx`
+        from .restore.album import Restorer # with `restore_folder`
+        from .restore import graph # with `faster` and `export_onnx`
         return Restorer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -10,15 +10,15 @@ import pytest
 @pytest.fixture(scope='session')
 def samples(tmp_path_factory):
     "Folder with the sample photos in train/ and held_out/."
-    from restorer_fastai.imaging import copy_samples
+    from restorer_fastai.photo.imaging import copy_samples
     return copy_samples(tmp_path_factory.mktemp('samples'))
 
 @pytest.fixture(scope='session')
 def tiny_model(tmp_path_factory):
     "A saved network, untrained: for what does not depend on its weights."
     import torch
-    from restorer_fastai.layers import NetConfig, build_network
-    from restorer_fastai.weights import save_weights
+    from restorer_fastai.nets.restorer import NetConfig, build_network
+    from restorer_fastai.nets.weights import save_weights
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('model')/'model.safetensors'
     save_weights(path, build_network(NetConfig(arch='resnet18')), {})

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from restorer_fastai import Restorer
-from restorer_fastai.album import FILLED, mark_invented, plan_album, read_mask
-from restorer_fastai.imaging import PhotoError, open_photo, read_photo, sample_photo, save_photo, to_float, write_photo
-from restorer_fastai.look import FRAME_KINDS, MODES, Context
-from restorer_fastai.negative import film_negative
+from restorer_fastai.restore.album import FILLED, mark_invented, plan_album, read_mask
+from restorer_fastai.photo.imaging import PhotoError, open_photo, read_photo, sample_photo, save_photo, to_float, write_photo
+from restorer_fastai.nets.frame import FRAME_KINDS, MODES, Context
+from restorer_fastai.degrade.film import film_negative
 
 torch.set_num_threads(1)
 
@@ -251,7 +251,7 @@ def test_a_mask_belongs_to_the_result_beside_it_or_goes(few, tmp_path, toy, monk
     before = files(tmp_path/'out')
     with monkeypatch.context() as m: # the disk is full just before the result gets its name
         def refuse(*a): raise PhotoError(result, 'could not be written', 'Make room.')
-        m.setattr('restorer_fastai.album.save_photo', refuse)
+        m.setattr('restorer_fastai.restore.album.save_photo', refuse)
         assert len(restore(side_files=True, strength=.5).failed) == 1
     assert {k: v for k, v in files(tmp_path/'out').items() if k != 'report.html'} == {k: v for k, v in before.items() if k != 'report.html'}
     restore() # without a mask, and the earlier one would tell of another result

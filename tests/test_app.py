@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from restorer_fastai.imaging import read_photo, sample_photo, write_photo
+from restorer_fastai.photo.imaging import read_photo, sample_photo, write_photo
 
 pytest.importorskip('gradio', reason='the page needs Gradio: pip install "restorer_fastai[app]"')
 playwright = pytest.importorskip('playwright.sync_api', reason='the page is tested with playwright')
@@ -37,14 +37,14 @@ def note(event, args):
         with open(os.environ['CALLS'], 'a') as f: f.write(f'{event} {host}\\n')
 sys.addaudithook(note)
 """
-KILLED = 'import os, signal; from restorer_fastai.app import Desk; Desk(); os.kill(os.getpid(), signal.SIGKILL)'
+KILLED = 'import os, signal; from restorer_fastai.web.app import Desk; Desk(); os.kill(os.getpid(), signal.SIGKILL)'
 
 @pytest.fixture(scope='module')
 def server(home, tmp_path_factory):
     "`restorer app` with small limits, as a process that notes whom it calls, where another was killed before; its address."
     import torch
-    from restorer_fastai.layers import NetConfig, build_network
-    from restorer_fastai.weights import save_weights
+    from restorer_fastai.nets.restorer import NetConfig, build_network
+    from restorer_fastai.nets.weights import save_weights
     torch.manual_seed(0)
     model = tmp_path_factory.mktemp('model')/'model.safetensors'
     save_weights(model, build_network(NetConfig('resnet18', norm='batch', look=True, residual=True, head=16)), {})

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from restorer_fastai.imaging import find_photos, read_photo, write_photo
+from restorer_fastai.photo.imaging import find_photos, read_photo, write_photo
 
 RESTORER = Path(sys.executable).with_name('restorer')
 REPO = Path(__file__).parents[1]
@@ -65,7 +65,7 @@ def test_help_names_every_command(tmp_path):
     assert names == {'samples', 'build', 'check', 'degrade', 'train', 'report', 'restore', 'evaluate', 'app'}
     listed = {line.split()[1] for line in out.splitlines() if line.startswith('│') and len(line.split()) > 3}
     assert names <= listed
-    overview = json.loads((REPO/'nbs'/'40_cli.ipynb').read_text(encoding='utf-8'))['cells'][0]['source']
+    overview = json.loads((REPO/'nbs'/'99_cli.ipynb').read_text(encoding='utf-8'))['cells'][0]['source']
     assert names == {line.split()[1] for line in overview if line.startswith('restorer ')}
 
 def test_version(tmp_path):
@@ -128,8 +128,8 @@ def test_restore_goes_on_after_a_broken_photo(small, tiny_model, tmp_path):
 def looking_model(tmp_path_factory):
     "A small network that looks, untrained, and takes everything for black-and-white unless it is told."
     import torch
-    from restorer_fastai.layers import NetConfig, build_network
-    from restorer_fastai.weights import save_weights
+    from restorer_fastai.nets.restorer import NetConfig, build_network
+    from restorer_fastai.nets.weights import save_weights
     torch.manual_seed(0)
     net = build_network(NetConfig('resnet18', norm='batch', look=True, residual=True, head=16))
     net.looker.kind[-1].bias.data[2] = 50
@@ -158,7 +158,7 @@ def test_restore_says_what_it_takes_each_photo_for(small, looking_model, tmp_pat
 def test_restore_tells_what_a_result_lacks(looking_model, tmp_path):
     import numpy as np
     import tifffile
-    from restorer_fastai.imaging import sample_photo
+    from restorer_fastai.photo.imaging import sample_photo
     deep = sample_photo('china')[:64, :64].astype(np.uint16)*257
     for name, pages in dict(a=1, b=1, c=3).items():
         with tifffile.TiffWriter(tmp_path/f'{name}.tif') as tif:
@@ -230,7 +230,7 @@ def test_from_photos_to_a_restored_photo(data, small, tmp_path):
     assert 'another recipe' in error_of(*line, cwd=tmp_path)
 
 def test_a_bug_shows_its_traceback(tmp_path):
-    code = "import restorer_fastai.imaging as i\ndef bug(out): [].pop()\ni.copy_samples = bug\nfrom restorer_fastai.cli import app\napp(['samples', '--out', 'x'])"
+    code = "import restorer_fastai.photo.imaging as i\ndef bug(out): [].pop()\ni.copy_samples = bug\nfrom restorer_fastai.cli import app\napp(['samples', '--out', 'x'])"
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and 'IndexError' in done.stderr and 'Traceback' in done.stderr
 

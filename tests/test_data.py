@@ -12,13 +12,13 @@ import pytest
 import torch
 from fastai.torch_core import set_seed
 
-import restorer_fastai.data as data
-from restorer_fastai.data import SquareView, get_dls, read_reduced
-from restorer_fastai.dataset import build_dataset, read_manifest
-from restorer_fastai.degrade import load_mix
-from restorer_fastai.generator import generator_learner
-from restorer_fastai.imaging import PhotoError, find_photos, read_photo, write_photo
-from restorer_fastai.layers import NetConfig
+import restorer_fastai.data.loaders as data
+from restorer_fastai.data.loaders import SquareView, get_dls, read_reduced
+from restorer_fastai.data.dataset import build_dataset, read_manifest
+from restorer_fastai.degrade.damage import load_mix
+from restorer_fastai.learn.generator import generator_learner
+from restorer_fastai.photo.imaging import PhotoError, find_photos, read_photo, write_photo
+from restorer_fastai.nets.restorer import NetConfig
 
 NOTHING = replace(load_mix('lapaz2021'), base={'none': 1.}, extra={'none': 1.}) # a mix that leaves photos as they are
 
@@ -123,7 +123,7 @@ def test_epochs_are_seeded_with_any_number_of_workers(root):
 
 LOADS_FOR_EVER = """
 import multiprocessing, sys
-from restorer_fastai.data import get_dls
+from restorer_fastai.data.loaders import get_dls
 if __name__ == '__main__':
     multiprocessing.set_start_method('forkserver') # as newer Pythons do by themselves
     dl = get_dls(sys.argv[1], size=64, bs=2, samples=9999, num_workers=2).train

@@ -20,8 +20,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from restorer_fastai.dataset import DatasetError, build_dataset, check_dataset, photos_root, read_manifest, render_pair, scan_photos
-from restorer_fastai.imaging import find_photos, read_photo, write_photo
+from restorer_fastai.data.dataset import DatasetError, build_dataset, check_dataset, photos_root, read_manifest, render_pair, scan_photos
+from restorer_fastai.photo.imaging import find_photos, read_photo, write_photo
 
 DATA_PREP = Path(__file__).parents[1]/'data_prep'
 quiet = dict(progress=False)
@@ -176,7 +176,7 @@ def half_built(photos, out, workers=1):
     "A process that builds for a while and has written some pairs."
     for i in range(75):
         for o in ('flower', 'rocket'): write_photo(photos/'many'/f'{o}{i}.jpg', np.roll(read_photo(photos/f'{o}.jpg'), i + 1, axis=1))
-    code = "import sys; from restorer_fastai.dataset import build_dataset as b; b(*sys.argv[1:3], workers=int(sys.argv[3]), progress=False)"
+    code = "import sys; from restorer_fastai.data.dataset import build_dataset as b; b(*sys.argv[1:3], workers=int(sys.argv[3]), progress=False)"
     process = subprocess.Popen([sys.executable, '-c', code, photos, out, str(workers)])
     try:
         while len(list(out.glob('input/train/*/*.png'))) < 5 and process.poll() is None: time.sleep(0.01)

@@ -2,8 +2,9 @@
 import json, subprocess, sys
 import numpy as np, pytest
 from hypothesis import example, given, settings, strategies as st
-from restorer_fastai import degrade, negative
-from restorer_fastai.imaging import to_float
+from restorer_fastai.degrade import damage as degrade
+from restorer_fastai.degrade import film as negative
+from restorer_fastai.photo.imaging import to_float
 
 NAMES = sorted(degrade.DEGRADATIONS)
 SIZES = [(1, 1), (1, 50), (50, 1), (2, 3), (17, 33), (64, 64), (65, 127)]
@@ -121,7 +122,7 @@ def test_global_random_state_is_not_touched():
 
 
 def test_same_pixels_in_another_process():
-    code = ('import numpy as np, hashlib; from restorer_fastai import degrade, negative; m = degrade.load_mix("archive"); '
+    code = ('import numpy as np, hashlib; from restorer_fastai.degrade import damage as degrade, film as negative; m = degrade.load_mix("archive"); '
             'img = np.linspace(0, 1, 48*64*3, dtype=np.float32).reshape(48, 64, 3); '
             'print(hashlib.sha256(b"".join(degrade.apply_steps(img, m.draw(i).steps).tobytes() for i in range(30))).hexdigest())')
     first, second = (subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout for _ in range(2))
@@ -141,13 +142,13 @@ def test_shares_are_exact_at_any_count(mix, count):
 
 
 def test_archive_without_the_negative_room():
-    code = 'from restorer_fastai.degrade import load_mix; load_mix("archive")'
+    code = 'from restorer_fastai.degrade.damage import load_mix; load_mix("archive")'
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert run.returncode and 'import restorer_fastai.negative' in run.stderr
+    assert run.returncode and 'import restorer_fastai.degrade.film' in run.stderr
 
 
 def test_imports_are_light():
-    code = ('import sys; from restorer_fastai import degrade, negative; '
+    code = ('import sys; from restorer_fastai.degrade import damage as degrade, film as negative; '
             'print([m for m in ("torch", "fastai", "albumentations", "matplotlib") if m in sys.modules])')
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == '[]'

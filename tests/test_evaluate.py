@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from restorer_fastai import evaluate as room
-from restorer_fastai import metrics
-from restorer_fastai.degrade import DEGRADATIONS, STRENGTHS, apply_steps
-from restorer_fastai.imaging import SAMPLES, sample_path, sample_photo, to_float, write_photo
+from restorer_fastai.score import evaluate as room
+from restorer_fastai.score import metrics
+from restorer_fastai.degrade.damage import DEGRADATIONS, STRENGTHS, apply_steps
+from restorer_fastai.photo.imaging import SAMPLES, sample_path, sample_photo, to_float, write_photo
 
 SHORT = 48
 

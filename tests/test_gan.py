@@ -15,7 +15,7 @@ except ImportError: # fastai's module needs its name alone
 import torch
 from fastai.data.core import DataLoaders
 from fastai.distributed import DistributedDL
-from restorer_fastai.generator import share_out
+from restorer_fastai.learn.generator import share_out
 
 torch.manual_seed(int(sys.argv[1])) # the processes would go through their photos in different orders
 torch.distributed.init_process_group('gloo', init_method=sys.argv[2], rank=int(sys.argv[1]), world_size=2)
@@ -46,8 +46,8 @@ def test_trap_17_two_processes_on_cpus_share_an_epoch(tmp_path):
 def test_unusable_imagenet_weights_are_one_line_on_the_command_line(tmp_path, weights):
     from typer.testing import CliRunner
     from restorer_fastai.cli import app
-    from restorer_fastai.dataset import build_dataset
-    from restorer_fastai.imaging import copy_samples
+    from restorer_fastai.data.dataset import build_dataset
+    from restorer_fastai.photo.imaging import copy_samples
     copy_samples(tmp_path/'photos')
     build_dataset(tmp_path/'photos'/'train', tmp_path/'set', pairs='none', valid_share=0.2, progress=False)
     (tmp_path/'damaged.pth').write_bytes(b'no weights')

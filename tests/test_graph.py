@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from restorer_fastai.graph import FoldedNet, GraphNet, _read_label, fold_norms, load_graph
-from restorer_fastai.imaging import sample_photo
-from restorer_fastai.layers import NetConfig, build_network
-from restorer_fastai.restore import Restorer
-from restorer_fastai.weights import WeightsError, load_weights, save_weights
+from restorer_fastai.restore.graph import FoldedNet, GraphNet, _read_label, fold_norms, load_graph
+from restorer_fastai.photo.imaging import sample_photo
+from restorer_fastai.nets.restorer import NetConfig, build_network
+from restorer_fastai.restore.restorer import Restorer
+from restorer_fastai.nets.weights import WeightsError, load_weights, save_weights
 
 torch.set_num_threads(1)
 needs_extra = pytest.mark.skipif(not all(map(importlib.util.find_spec, ('onnxscript', 'openvino'))), reason='needs the extra [fast]')
@@ -101,7 +101,7 @@ def test_openvino_is_imported_without_telling_anybody(tmp_path):
     code = """
 import sys
 sys.addaudithook(lambda event, args: event in ('urllib.Request', 'socket.getaddrinfo', 'socket.connect') and print(event, args))
-from restorer_fastai.graph import _openvino
+from restorer_fastai.restore.graph import _openvino
 assert _openvino().Core().available_devices
 assert 'openvino_telemetry' not in sys.modules
 import openvino_telemetry # it is not spoiled for others
@@ -112,6 +112,6 @@ import openvino_telemetry # it is not spoiled for others
     assert not (tmp_path/'intel').exists()
 
 def test_importing_the_room_is_light():
-    code = "import sys, restorer_fastai.graph; print([m for m in sys.modules if m in ('fastai', 'torchvision', 'onnx', 'onnxscript', 'openvino')])"
+    code = "import sys, restorer_fastai.restore.graph; print([m for m in sys.modules if m in ('fastai', 'torchvision', 'onnx', 'onnxscript', 'openvino')])"
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == '[]', done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import restorer_fastai
-from restorer_fastai.imaging import sample_photo, write_photo
+from restorer_fastai.photo.imaging import sample_photo, write_photo
 
 PACKAGE = Path(restorer_fastai.__file__).parent
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -59,7 +59,7 @@ def test_importing_is_light_and_restorer_comes_on_first_use(tmp_path):
     assert python('from restorer_fastai import *; print(Restorer.__name__)', tmp_path) == 'Restorer'
 
 def test_using_the_restorer_imports_no_data_room(tmp_path):
-    code = "import sys, restorer_fastai.restore as r; print([m for m in sys.modules if m in ('fastai', 'albumentations', 'gradio')])"
+    code = "import sys, restorer_fastai.restore.restorer as r; print([m for m in sys.modules if m in ('fastai', 'albumentations', 'gradio')])"
     assert python(code, tmp_path) == '[]'
 
 @pytest.mark.parametrize('how', [

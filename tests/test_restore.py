@@ -8,12 +8,13 @@ import torch
 from hypothesis import example, given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
-from restorer_fastai.imaging import PhotoError, read_photo, sample_photo, to_float, write_photo
-from restorer_fastai.layers import NetConfig, build_network
+from restorer_fastai.photo.imaging import PhotoError, read_photo, sample_photo, to_float, write_photo
+from restorer_fastai.nets.restorer import NetConfig, build_network
 import restorer_fastai
-from restorer_fastai import Restorer, restore
-from restorer_fastai.restore import _tiles
-from restorer_fastai.weights import CONTRACT, WeightsError, content_hash, load_weights, save_weights
+from restorer_fastai import Restorer
+from restorer_fastai.restore import restorer as restore
+from restorer_fastai.restore.restorer import _tiles
+from restorer_fastai.nets.weights import CONTRACT, WeightsError, content_hash, load_weights, save_weights
 
 torch.set_num_threads(1)
 
@@ -62,8 +63,8 @@ def refused(path, **kwargs):
 
 HEAVY = ('torch', 'fastai', 'albumentations', 'torchvision', 'skimage', 'sklearn', 'cv2', 'matplotlib', 'gradio', 'pandas')
 
-@pytest.mark.parametrize('module, heavy', [('restorer_fastai', (*HEAVY, 'PIL', 'numpy')), ('restorer_fastai.imaging', HEAVY),
-    ('restorer_fastai.restore', [h for h in HEAVY if h != 'torch'])])
+@pytest.mark.parametrize('module, heavy', [('restorer_fastai', (*HEAVY, 'PIL', 'numpy')), ('restorer_fastai.photo.imaging', HEAVY),
+    ('restorer_fastai.restore.restorer', [h for h in HEAVY if h != 'torch'])])
 def test_imports_are_light(module, heavy):
     assert run_python(f'import {module}, sys; print([m for m in {list(heavy)!r} if m in sys.modules])') == '[]'
 

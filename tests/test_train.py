@@ -14,8 +14,8 @@ import time
 import pytest
 import yaml
 
-from restorer_fastai.checkpoint import RunState, TrainingError, read_checkpoint
-from restorer_fastai.dataset import build_dataset
+from restorer_fastai.train.checkpoint import RunState, TrainingError, read_checkpoint
+from restorer_fastai.data.dataset import build_dataset
 
 TINY = dict(ema=0.9, tensorboard=importlib.util.find_spec('tensorboard') is not None, loss='l1 + mse', network=dict(arch='tiny'), critic=dict(nf=8), valid_samples=2, stages=[
     dict(kind='generator', size=64, epochs=2, samples=10, bs=2), dict(kind='critic', size=64, epochs=1, samples=8, bs=4),
@@ -50,25 +50,25 @@ def half_file(obj, f):
     f.flush()
 
 MOMENTS = { # name -> how to arrange it, in the process that will die
-    'before the first checkpoint': lambda: die_at('train', 'EpochLog.after_loss', 1),
-    'while a checkpoint is written': lambda: die_at('checkpoint', 'torch.save', 3, half_file),
-    'in an epoch, between checkpoints': lambda: die_at('train', 'EpochLog.after_loss', 3),
-    'after the log, before the checkpoint': lambda: die_at('train', 'KeepBest.end_of_epoch', 1),
-    'while the best network is written': lambda: die_at('train', 'save_weights', 1),
-    'between two stages': lambda: die_at('checkpoint', 'RunState.next_stage', 1),
-    'while the critic gets its photos': lambda: die_at('critic', '_as_8bit', 3),
-    'in the critic': lambda: die_at('train', 'EpochLog.after_loss', 3),
-    'in the GAN': lambda: die_at('train', 'EpochLog.after_loss', 4),
-    'while the turns are written': lambda: die_at('train', 'EpochLog._turns', 1),
-    'while the report is written': lambda: die_at('train', 'write_report', 1),
-    'while the model is written': lambda: die_at('train', '_finish', 1)}
+    'before the first checkpoint': lambda: die_at('train.run', 'EpochLog.after_loss', 1),
+    'while a checkpoint is written': lambda: die_at('train.checkpoint', 'torch.save', 3, half_file),
+    'in an epoch, between checkpoints': lambda: die_at('train.run', 'EpochLog.after_loss', 3),
+    'after the log, before the checkpoint': lambda: die_at('train.run', 'KeepBest.end_of_epoch', 1),
+    'while the best network is written': lambda: die_at('train.run', 'save_weights', 1),
+    'between two stages': lambda: die_at('train.checkpoint', 'RunState.next_stage', 1),
+    'while the critic gets its photos': lambda: die_at('learn.critic', '_as_8bit', 3),
+    'in the critic': lambda: die_at('train.run', 'EpochLog.after_loss', 3),
+    'in the GAN': lambda: die_at('train.run', 'EpochLog.after_loss', 4),
+    'while the turns are written': lambda: die_at('train.run', 'EpochLog._turns', 1),
+    'while the report is written': lambda: die_at('train.run', 'write_report', 1),
+    'while the model is written': lambda: die_at('train.run', '_finish', 1)}
 
 def run(recipe, data, out, moment=None, minutes=10.):
     import torch
     torch.set_num_threads(1) # sums in the same order in every process
     if moment: MOMENTS[moment]()
-    from restorer_fastai.layers import ARCHS
-    from restorer_fastai.train import train
+    from restorer_fastai.nets.restorer import ARCHS
+    from restorer_fastai.train.run import train
     ARCHS['tiny'] = tiny_encoder
     train(recipe, data, out, progress=False, checkpoint_minutes=minutes)
 
@@ -77,7 +77,7 @@ def process():
     "Start `run` in a process of its own."
     if 'forkserver' not in multiprocessing.get_all_start_methods(): pytest.skip('needs processes that can be forked')
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['restorer_fastai.train', 'restorer_fastai.negative', 'torch.utils.tensorboard'])
+    context.set_forkserver_preload(['restorer_fastai.train.run', 'restorer_fastai.degrade.film', 'torch.utils.tensorboard'])
     def start(*args, **kwargs):
         p = context.Process(target=run, args=args, kwargs=kwargs)
         p.start()
