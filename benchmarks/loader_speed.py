@@ -33,7 +33,7 @@ from restorer_fastai.data.loaders import get_dls
 from restorer_fastai.data.dataset import build_dataset
 from restorer_fastai.learn.generator import generator_learner
 from restorer_fastai.nets.restorer import bf16_is_fast
-from restorer_fastai.train.run import load_recipe
+from restorer_fastai.train.recipe import load_recipe
 
 
 class StepClock(Callback):

@@ -32,7 +32,7 @@ import typer
 from PIL import Image
 import restorer_fastai.restore.graph # `Restorer.faster` and `export_onnx`
 from restorer_fastai.photo.imaging import from_tensor, sample_photo, to_tensor, to_uint8
-from restorer_fastai.restore.restorer import Restorer
+from restorer_fastai import Restorer
 
 STOCK, TRAINED = 'stock fastai, fp32, whole', 'ours as trained, fp32'
 FASTER = {'ours folded, fp32': dict(dtype=torch.float32), 'ours folded, bf16': dict(dtype=torch.bfloat16)}

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, track
 
-from restorer_fastai.photo.imaging import write_beside
+from restorer_fastai.photo.disk import write_beside
 
 URL = 'https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar'
 MD5 = '6cd6e144f989b92b3379bac3b3de84fd'

@@ -1,9 +1,14 @@
 "Every room at once, for notebooks: `from restorer_fastai.all import *`. Written by hand; a new room adds its line."
+from .photo.errors import *
+from .photo.disk import *
+from .photo.progress import *
 from .photo.imaging import *
 from .photo.page import *
+from .degrade.chance import *
 from .degrade.damage import *
 from .degrade.film import *
 from .degrade.gallery import *
+from .nets.backbone import *
 from .nets.unet import *
 from .nets.frame import *
 from .nets.holes import *

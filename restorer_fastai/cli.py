@@ -131,7 +131,8 @@ def _exit_with(done:int, failed:int):
 # %% ../nbs/99_cli.ipynb #11a568c4
 def _photos_below(paths):
     "All photos below `paths`. Raises `PhotoError` when there are none."
-    from restorer_fastai.photo.imaging import PhotoError, find_photos
+    from restorer_fastai.photo.errors import PhotoError
+    from restorer_fastai.photo.imaging import find_photos
     photos = find_photos(paths)
     if not photos: raise PhotoError(' '.join(map(str, paths)), 'no photos there', 'Give photos, or folders with photos.')
     return photos
@@ -142,7 +143,8 @@ def _targets(
     suffix:str='.png', # Of the results
 )->dict: # Photo -> where its result goes, each once
     "Name a result for every photo below `paths`. Raises `PhotoError` when there is none."
-    from restorer_fastai.photo.imaging import PhotoError, find_photos, result_path
+    from restorer_fastai.photo.errors import PhotoError
+    from restorer_fastai.photo.imaging import find_photos, result_path
     named, _ = {}, _photos_below(paths)
     for root in paths:
         for photo in find_photos(root):
@@ -156,7 +158,7 @@ def _targets(
 # %% ../nbs/99_cli.ipynb #aa05b599
 def _write_csv(path, rows):
     "Write a list of dicts, whole or not at all."
-    from restorer_fastai.photo.imaging import write_beside
+    from restorer_fastai.photo.disk import write_beside
     with write_beside(path) as beside, open(beside, 'w', newline='', encoding='utf-8') as f:
         writer = csv.DictWriter(f, rows[0])
         writer.writeheader()
@@ -174,7 +176,8 @@ def degrade(
     "Damage photos as a data set would: to see a mix, or to try a network on photos whose truth you know."
     import restorer_fastai.degrade.film # registers the film degradations that mixes name
     from restorer_fastai.degrade.damage import apply_steps, load_mix
-    from restorer_fastai.photo.imaging import PhotoError, read_photo, to_float, write_photo
+    from restorer_fastai.photo.errors import PhotoError
+    from restorer_fastai.photo.imaging import read_photo, to_float, write_photo
     targets = _targets(paths, out)
     plans = load_mix(mix).assign([o.relative_to(out).as_posix() for o in targets.values()], seed)
     rows, failed = [], 0
@@ -218,7 +221,7 @@ class PhotoMode(str, Enum):
 
 def _restorer(model, trusted, tile, exact):
     "The network as fast as this processor has it, unless `exact`; somebody's learner as it is."
-    from restorer_fastai.restore.graph import Restorer
+    from restorer_fastai import Restorer
     restorer = Restorer.load(model, trusted, tile=tile)
     return restorer if exact or trusted else restorer.faster()
 
@@ -310,7 +313,7 @@ def evaluate(
     if data is not None and degradations: raise typer.BadParameter('a data set is damaged already: --degradations goes with --photos')
     from restorer_fastai.score import evaluate as room
     from restorer_fastai.data.dataset import photos_root
-    from restorer_fastai.restore.restorer import Restorer
+    from restorer_fastai import Restorer
     tasks, looker, restore = _graded_tasks(degradations, strengths), room.CasePictures(pictures), Restorer.load(model, trusted).restore
     shared = dict(limit=limit, weights=weights, each=looker)
     scores = (room.evaluate(restore, photos, tasks, seed, short_side, **shared) if photos else room.evaluate_dataset(restore, data, **shared))

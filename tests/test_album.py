@@ -15,7 +15,8 @@ from torch import nn
 
 from restorer_fastai import Restorer
 from restorer_fastai.restore.album import FILLED, mark_invented, plan_album, read_mask
-from restorer_fastai.photo.imaging import PhotoError, open_photo, read_photo, sample_photo, save_photo, to_float, write_photo
+from restorer_fastai.photo.errors import PhotoError
+from restorer_fastai.photo.imaging import open_photo, read_photo, sample_photo, save_photo, to_float, write_photo
 from restorer_fastai.nets.frame import FRAME_KINDS, MODES, Context
 from restorer_fastai.degrade.film import film_negative
 

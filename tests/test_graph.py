@@ -12,8 +12,9 @@ import torch
 from restorer_fastai.restore.graph import FoldedNet, GraphNet, _read_label, fold_norms, load_graph
 from restorer_fastai.photo.imaging import sample_photo
 from restorer_fastai.nets.restorer import NetConfig, build_network
-from restorer_fastai.restore.restorer import Restorer
-from restorer_fastai.nets.weights import WeightsError, load_weights, save_weights
+from restorer_fastai import Restorer
+from restorer_fastai.nets.weights import load_weights, save_weights
+from restorer_fastai.photo.errors import WeightsError
 
 torch.set_num_threads(1)
 needs_extra = pytest.mark.skipif(not all(map(importlib.util.find_spec, ('onnxscript', 'openvino'))), reason='needs the extra [fast]')

@@ -18,7 +18,8 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageCms
 from skimage.color import rgb2lab
 
-from restorer_fastai.photo.imaging import MAX_PIXELS, Photo, PhotoError, open_photo, photo_exif, read_photo, save_photo, to_uint8, write_photo
+from restorer_fastai.photo.errors import PhotoError
+from restorer_fastai.photo.imaging import MAX_PIXELS, open_photo, Photo, photo_exif, read_photo, save_photo, to_uint8, write_photo
 
 tifffile = pytest.importorskip('tifffile')
 cv2 = pytest.importorskip('cv2')

@@ -8,13 +8,15 @@ import torch
 from hypothesis import example, given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
-from restorer_fastai.photo.imaging import PhotoError, read_photo, sample_photo, to_float, write_photo
+from restorer_fastai.photo.errors import PhotoError
+from restorer_fastai.photo.imaging import read_photo, sample_photo, to_float, write_photo
 from restorer_fastai.nets.restorer import NetConfig, build_network
 import restorer_fastai
 from restorer_fastai import Restorer
 from restorer_fastai.restore import restorer as restore
 from restorer_fastai.restore.restorer import _tiles
-from restorer_fastai.nets.weights import CONTRACT, WeightsError, content_hash, load_weights, save_weights
+from restorer_fastai.nets.weights import content_hash, CONTRACT, load_weights, save_weights
+from restorer_fastai.photo.errors import WeightsError
 
 torch.set_num_threads(1)
 

@@ -35,7 +35,9 @@ from scipy.sparse.csgraph import connected_components
 import restorer_fastai.degrade.film # registers the film degradations that mixes name
 from .. import __version__
 from ..degrade.damage import Mix, Plan, apply_steps, load_mix
-from ..photo.imaging import PhotoError, find_photos, is_other_photo, read_photo, to_float, to_uint8, write_beside
+from ..photo.disk import write_beside
+from ..photo.errors import PhotoError
+from ..photo.imaging import find_photos, is_other_photo, read_photo, to_float, to_uint8
 
 # %% ../../nbs/30_data.dataset.ipynb #9fb0ed77
 class DatasetError(ValueError):

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..nets.colour import ColourNet, chroma, luma, nearest_colour
 from .generator import FINE_ADAM, FastPrecision
 from ..nets.restorer import computing_in
-from .losses import Backbone, load_backbone
+from ..nets.backbone import Backbone, load_backbone
 
 # %% ../../nbs/45_learn.colour.ipynb #af0ce62c
 class ColourStudent(nn.Module):

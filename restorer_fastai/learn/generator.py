@@ -29,8 +29,9 @@ from torchvision.utils import make_grid
 
 from ..photo.imaging import from_tensor
 from ..nets.restorer import NetConfig, RestorerNet, bf16_is_fast
-from .losses import find_imagenet_weights, get_loss, read_state
-from ..nets.weights import WeightsError
+from .losses import get_loss
+from ..nets.backbone import find_imagenet_weights, read_state
+from ..photo.errors import WeightsError
 
 # %% ../../nbs/42_learn.generator.ipynb #f7bf7414
 class FastPrecision(Callback):

@@ -18,10 +18,12 @@ from fastcore.basics import patch
 from PIL import Image, PngImagePlugin
 
 from .. import __version__
-from ..photo.imaging import (FileError, PHOTO_SUFFIXES, PhotoError, find_photos, left_out, open_photo, read_photo, result_path, rgb_to_ycbcr,
-    save_photo, to_float, write_beside)
+from ..photo.disk import write_beside
+from ..photo.errors import FileError, PhotoError
+from ..photo.imaging import find_photos, left_out, open_photo, PHOTO_SUFFIXES, read_photo, result_path, rgb_to_ycbcr, save_photo
+from ..photo.imaging import to_float
 from .restorer import Restorer, check_wishes
-from ..nets.weights import WeightsError
+from ..photo.errors import WeightsError
 
 # %% ../../nbs/63_restore.album.ipynb #dcfddfd1
 def _fits(parts, pattern):

@@ -14,12 +14,13 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..photo.imaging import write_beside
+from ..photo.disk import write_beside
 from ..nets.restorer import InFloat32, Repairs, bf16_is_fast, plain_copy
 from ..nets.frame import Context, LooksFirst
 from ..nets.unet import ResNetBlock
 from .restorer import Restorer
-from ..nets.weights import WeightsError, content_hash
+from ..nets.weights import content_hash
+from ..photo.errors import WeightsError
 
 # %% ../../nbs/66_restore.graph.ipynb #7c8dbfc7
 def _fold(module):

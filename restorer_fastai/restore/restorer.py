@@ -19,7 +19,8 @@ from ..nets.holes import fill_lost
 from ..photo.imaging import from_pil, from_tensor, open_photo, read_photo, rgb_to_ycbcr, to_float, to_tensor, to_uint8
 from ..nets.restorer import ARCHS, NORMS, NetConfig, RestorerNet, build_network, plain_copy
 from ..nets.frame import FRAME_KINDS, MODES, colour_transform
-from ..nets.weights import TRAIN_ONE, WeightsError, file_kind, load_weights, save_weights
+from ..nets.weights import file_kind, load_weights, save_weights, TRAIN_ONE
+from ..photo.errors import WeightsError
 
 # %% ../../nbs/61_restore.restorer.ipynb #53ff81e3
 def _mirror(

@@ -27,8 +27,9 @@ from rich.progress import track
 from ..data.dataset import DatasetError, dataset_info, read_manifest, render_pair
 from ..degrade.damage import (DEGRADATIONS, KINDS, STRENGTHS, DegradeError, Plan, apply_steps, draw_step, get_degradation, hole_mask,
                                      step_at)
-from ..photo.imaging import (PhotoError, find_photos, read_photo, rgb_to_grey, show_photos, to_float, to_tensor, to_uint8,
-                                     write_beside)
+from ..photo.disk import write_beside
+from ..photo.errors import PhotoError
+from ..photo.imaging import find_photos, read_photo, rgb_to_grey, show_photos, to_float, to_tensor, to_uint8
 from .metrics import (MAX_DB, colourfulness, delta_e_map, hole_psnr, lpips_distance, mae, perceptual_measure, psnr,
                                      ssim)
 from ..degrade.film import HELD_OUT_SCANNERS, HELD_OUT_STOCKS, STOCKS, TRAIN_STOCKS, invert_negadoctor, invert_stretch

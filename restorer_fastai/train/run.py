@@ -25,8 +25,9 @@ from fastai.callback.schedule import *
 from fastai.torch_core import default_device, set_seed
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .checkpoint import (Checkpoint, DivergenceGuard, EpochEnd, ResumeEpoch, RunState, SeedEpoch, load_optimiser,
-                                        read_checkpoint, sweep, told_when_full, writing)
+from ..photo.disk import sweep
+from .checkpoint import Checkpoint, DivergenceGuard, EpochEnd, load_optimiser, read_checkpoint, ResumeEpoch, RunState, SeedEpoch
+from .checkpoint import told_when_full, writing
 from ..learn.critic import CriticNet, critic_dls, critic_learner
 from ..data.loaders import get_dls
 from ..data.dataset import dataset_info, dataset_mix, read_manifest
@@ -332,7 +333,7 @@ def _start_from(recipe, net):
 
 def _begin(recipe, run, data):
     "The state of the run: from its checkpoint, or new."
-    sweep(run)
+    for folder in (run, run/'samples'): sweep(folder)
     saved = read_checkpoint(run)
     _claim(run, recipe, data, saved)
     set_seed(recipe.seed)

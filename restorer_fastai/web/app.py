@@ -16,9 +16,10 @@ from fastcore.basics import patch
 from filelock import FileLock
 from PIL import Image
 from ..restore.album import why_failed
-from restorer_fastai.photo.imaging import (PHOTO_SUFFIXES, PhotoError, is_photo, read_photo, result_path, sample_photo, to_float, write_beside,
-    write_photo)
-from ..nets.weights import WeightsError
+from ..photo.disk import write_beside
+from ..photo.errors import PhotoError
+from ..photo.imaging import is_photo, PHOTO_SUFFIXES, read_photo, result_path, sample_photo, to_float, write_photo
+from ..photo.errors import WeightsError
 
 # %% ../../nbs/90_web.app.ipynb #08b39374
 @dataclass(frozen=True)
