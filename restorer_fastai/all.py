@@ -21,6 +21,7 @@ from .score.metrics import *
 from .score.evaluate import *
 from .score.benchmark import *
 from .learn.losses import *
+from .learn.learner import *
 from .learn.generator import *
 from .learn.frame import *
 from .learn.holes import *
