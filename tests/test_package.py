@@ -49,9 +49,15 @@ def used_rooms(code, module, known):
     "Those of the rooms `known` that the source text of `module` imports."
     return {name for name in imported_names(code, module) if name in known}
 
+FLOORS = ('photo', 'degrade', 'nets', 'baselines', 'restore', 'data', 'score', 'learn', 'train', 'oldphoto', 'superres', 'colourhistory', 'web', 'cli') # as things flow
+
+def place(module, number):
+    "Where a room lies in the flow: its floor, then its number."
+    return FLOORS.index(module.split('.')[0]), number[module]
+
 def too_late(code, module, number):
-    "Rooms that `module` must not use: its own number or a higher one."
-    return {name for name in used_rooms(code, module, number) if number[name] >= number[module]}
+    "Rooms that `module` must not use: they lie on its own floor with a number no lower than its own, or on a later floor."
+    return {name for name in used_rooms(code, module, number) if place(name, number) >= place(module, number)}
 
 def numbers_of_rooms(): return {module_name(p): int(n) for p, n in rooms().items()}
 

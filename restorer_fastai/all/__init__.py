@@ -1,4 +1,4 @@
-"Every room at once, for notebooks: `from restorer_fastai.all import *`. Written by hand, in the order of the house; a folder, because nbdev 2 and 3 index a module without functions differently."
+"Every room at once, for notebooks: `from restorer_fastai.all import *`. Written by hand, in the order of the flow; a folder, because nbdev 2 and 3 index a module without functions differently."
 from ..photo.errors import *
 from ..photo.disk import *
 from ..photo.progress import *
@@ -15,12 +15,16 @@ from ..nets.holes import *
 from ..nets.colour import *
 from ..nets.restorer import *
 from ..nets.weights import *
+from ..restore.restorer import *
+from ..restore.album import *
+from ..restore.graph import *
 from ..data.dataset import *
 from ..data.loaders import *
 from ..score.metrics import *
 from ..score.evaluate import *
 from ..score.benchmark import *
 from ..learn.losses import *
+from ..learn.learner import *
 from ..learn.generator import *
 from ..learn.frame import *
 from ..learn.holes import *
@@ -29,9 +33,6 @@ from ..learn.critic import *
 from ..learn.gan import *
 from ..train.recipe import *
 from ..train.checkpoint import *
-from ..train.run import *
 from ..train.report import *
-from ..restore.restorer import *
-from ..restore.album import *
-from ..restore.graph import *
+from ..train.run import *
 from ..web.app import *
