@@ -4,8 +4,12 @@ import numpy as np, pytest
 from hypothesis import example, given, settings, strategies as st
 from PIL import Image
 from restorer_fastai.photo.errors import PhotoError
-from restorer_fastai.photo.imaging import find_photos, from_pil, from_tensor, lab_to_rgb, open_photo, read_photo, result_path, rgb_to_grey, rgb_to_lab
-from restorer_fastai.photo.imaging import rgb_to_ycbcr, save_photo, show_photos, to_float, to_tensor, to_uint8, write_photo, ycbcr_to_rgb
+from restorer_fastai.photo.files import find_photos, result_path
+from restorer_fastai.photo.pixels import from_tensor, lab_to_rgb, rgb_to_grey, rgb_to_lab
+from restorer_fastai.photo.reading import from_pil, open_photo, read_photo
+from restorer_fastai.photo.pixels import rgb_to_ycbcr, to_float, to_tensor, to_uint8, ycbcr_to_rgb
+from restorer_fastai.photo.samples import show_photos
+from restorer_fastai.photo.writing import save_photo, write_photo
 
 fast = settings(derandomize=True, deadline=None, max_examples=40)
 EXTREMES = [(1, 1), (1, 200), (200, 1), (2, 2), (7, 1023)]

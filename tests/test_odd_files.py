@@ -19,7 +19,9 @@ from PIL import Image, ImageCms
 from skimage.color import rgb2lab
 
 from restorer_fastai.photo.errors import PhotoError
-from restorer_fastai.photo.imaging import MAX_PIXELS, open_photo, Photo, photo_exif, read_photo, save_photo, to_uint8, write_photo
+from restorer_fastai.photo.pixels import to_uint8
+from restorer_fastai.photo.reading import MAX_PIXELS, open_photo, Photo, photo_exif, read_photo
+from restorer_fastai.photo.writing import save_photo, write_photo
 
 tifffile = pytest.importorskip('tifffile')
 cv2 = pytest.importorskip('cv2')

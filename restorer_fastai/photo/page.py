@@ -14,7 +14,7 @@ from fastcore.xml import (FT, A, Body, Caption, Circle, Div, Figcaption, Figure,
                           Nav, P, Section, Style, Svg, Table, Tbody, Td, Th, Thead, Title, Tr, Ul, to_xml)
 
 from .disk import write_beside
-from .imaging import to_uint8
+from .pixels import to_uint8
 
 # %% ../../nbs/09_photo.page.ipynb #95165c53
 def jpeg_bytes(
