@@ -191,7 +191,7 @@ GOOD = {
     'sixteen grey.png': deep(png16(GREY16, 0), in_three(GREY16), grey=True),
     'sixteen see-through.png': deep(png16(DEEP_CLEAR, 6), over_white(DEEP, ALPHA16, 65535), 1),
     'sixteen grey see-through.png': deep(png16(DEEP_CLEAR[..., [1, 3]], 4),
-        in_three(over_white(GREY16[..., None], ALPHA16, 65535)[..., 0]), 1),
+        in_three(over_white(GREY16[..., None], ALPHA16, 65535)[..., 0]), 1, grey=True),
     'sixteen with a key.png': deep(png16(DEEP, 2, chunk(b'tRNS', KEY)), KEYED),
     'sixteen grey with a key.png': deep(png16(GREY16, 0, chunk(b'tRNS', KEY[2:4])), in_three(GREY_KEYED), grey=True),
     'sixteen, lying.png': deep(png16(DEEP, 2, chunk(b'eXIf', exif_of(_274=6).tobytes()[6:])), np.rot90(DEEP, -1)),
@@ -492,7 +492,7 @@ def test_an_rgb_profile_there_and_back(tmp_path, name, suffix):
     (tmp_path/'a.png').write_bytes(saved('PNG', Image.fromarray(numbers), icc_profile=profile))
     photo = open_photo(tmp_path/'a.png')
     assert photo.profile == profile and not photo.grey
-    assert np.abs(photo.pixels.astype(int) - lcms(numbers, profile)).max() == 0
+    assert np.abs(photo.pixels.astype(int) - lcms(numbers, profile)).max() <= 1 # two versions of LittleCMS round differently
     assert np.abs(photo.pixels.astype(int) - numbers).mean() > 3 # it is not sRGB
     out = save_photo(tmp_path/f'b{suffix}', photo.pixels, photo)
     with Image.open(out) as im: assert im.info['icc_profile'] == profile and im.mode == 'RGB'
@@ -521,7 +521,7 @@ def test_a_grey_profile_there_and_back(tmp_path, name, bits, suffix):
     (tmp_path/'a.png').write_bytes(saved('PNG', Image.fromarray(numbers), icc_profile=profile))
     photo = open_photo(tmp_path/'a.png')
     assert photo.grey and photo.profile == profile and photo.bits == bits and (photo.pixels[..., :1] == photo.pixels).all()
-    if bits == 8: assert (photo.pixels == lcms(numbers, profile)).all()
+    if bits == 8: assert np.abs(photo.pixels.astype(int) - lcms(numbers, profile)).max() <= 1
     else: assert np.abs((photo.pixels >> 8).astype(int) - lcms((numbers >> 8).astype(np.uint8), profile)).mean() < 2
     out = save_photo(tmp_path/f'b{suffix}', photo.pixels, photo)
     with Image.open(out) as im:
@@ -561,19 +561,20 @@ def test_a_profile_without_a_name_still_converts(tmp_path):
     profile[at:at + 4] = b'dEsc'
     (tmp_path/'a.png').write_bytes(saved('PNG', icc_profile=bytes(profile)))
     photo = open_photo(tmp_path/'a.png')
-    assert np.abs(photo.pixels.astype(int) - lcms(RGB, RGB_PROFILES['linear'])).max() == 0 and photo.profile == bytes(profile)
+    assert np.abs(photo.pixels.astype(int) - lcms(RGB, RGB_PROFILES['linear'])).max() <= 1 and photo.profile == bytes(profile)
     save_photo(tmp_path/'b.png', photo.pixels, photo)
 
 def test_a_profile_of_tables(tmp_path):
     (tmp_path/'a.tif').write_bytes(rgb_tiff(iccprofile=table_profile()))
-    with pytest.warns(UserWarning, match='8 bits instead of 16'): photo = open_photo(tmp_path/'a.tif')
-    assert photo.bits == 8 and photo.profile == table_profile()
-    assert np.abs(photo.pixels.astype(int) - lcms(RGB, photo.profile)).max() == 0
+    photo = open_photo(tmp_path/'a.tif')
+    assert photo.bits == 16 and photo.profile == table_profile()
+    assert np.abs(photo.pixels/257 - lcms(RGB, photo.profile)).mean() < 1
+    assert len(np.unique(photo.pixels)) > 3*256 # the steps in between are there, too
     with Image.open(save_photo(tmp_path/'b.tif', DEEP, photo)) as im:
-        assert im.tag_v2[258] == (8, 8, 8) and im.info['icc_profile'] == photo.profile
+        assert im.tag_v2[258] == (16, 16, 16) and im.info['icc_profile'] == photo.profile
     (tmp_path/'c.png').write_bytes(saved('PNG', icc_profile=table_profile(back=False))) # a scanner's: one way only
     photo = open_photo(tmp_path/'c.png')
-    assert photo.profile is None and np.abs(photo.pixels.astype(int) - lcms(RGB, table_profile(back=False))).max() == 0
+    assert photo.profile is None and np.abs(photo.pixels.astype(int) - lcms(RGB, table_profile(back=False))).max() <= 1
     with Image.open(save_photo(tmp_path/'d.png', photo.pixels, photo)) as im: assert 'icc_profile' not in im.info
 
 @pytest.mark.parametrize('broken', ['no tables', 'falling', 'flat', 'cut', 'noise'])
@@ -582,11 +583,9 @@ def test_a_broken_profile_with_16_bits(tmp_path, broken):
     profile = {'no tables': icc({}), 'falling': rgb_profile('srgb', falling), 'cut': RGB_PROFILES['p3'][:300], 'noise': bytes(range(256)),
                'flat': rgb_profile('srgb', b'curv\0\0\0\0' + struct.pack('>I2H', 2, 9, 9))}[broken]
     (tmp_path/'a.tif').write_bytes(rgb_tiff(iccprofile=profile))
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        photo = open_photo(tmp_path/'a.tif')
-        out = save_photo(tmp_path/'b.tif', photo.pixels, photo)
-        assert open_photo(out).pixels.shape == DEEP.shape
+    with pytest.warns(UserWarning, match='colour profile ignored'): photo = open_photo(tmp_path/'a.tif')
+    assert (photo.pixels == DEEP).all() and photo.bits == 16 and photo.profile is None
+    assert (open_photo(save_photo(tmp_path/'b.tif', photo.pixels, photo)).pixels == DEEP).all()
 
 # --- There and back: 16 bits
 
@@ -664,7 +663,8 @@ def test_more_exif_than_fits(tmp_path, suffix):
     exif[0x8769] = {t: 'z'*4000 for t in range(50000, 50030)} | {36867: '1957:10:04 19:28:34'}
     photo = Photo(RGB, exif=exif.tobytes())
     main, camera, *_ = told(save_photo(tmp_path/f'a{suffix}', RGB, photo, 'note'))
-    assert main[271] == 'Zorki' and main[305] == 'note' and (36867 in camera) == (suffix != '.jpg')
+    assert main[271] == 'Zorki' and main[305] == 'note' and camera[36867] == '1957:10:04 19:28:34'
+    assert (len(camera) == 31) == (suffix != '.jpg') # a JPEG has room for 64 KB
     with pytest.raises(PhotoError, match='damaged EXIF'): save_photo(tmp_path/'b.jpg', RGB, Photo(RGB, exif=b'Exif\0\0rubbish'))
     assert not (tmp_path/'b.jpg').exists()
 

@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['save_photo', 'write_photo']
 
-# %% ../../nbs/07_photo.writing.ipynb #8ac0e5ab
-import io, struct, zlib
+# %% ../../nbs/07_photo.writing.ipynb #e2a8a8ff
+import io, struct
 from pathlib import Path
 import numpy as np
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, PngImagePlugin
 from .disk import write_beside
 from .errors import PhotoError
 from .pixels import to_uint8
-from .profiles import _into_profile
-from .reading import Photo
+from .profiles import from_srgb, profile_channels
+from .reading import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, Photo, exif_block, exif_table, read_exif
 
 # %% ../../nbs/07_photo.writing.ipynb #adeda4fd
 _FORMAT = {'.png': 'PNG', '.bmp': 'BMP', '.webp': 'WEBP', '.jpg': 'JPEG', '.jpeg': 'JPEG', '.tif': 'TIFF', '.tiff': 'TIFF'}
@@ -47,68 +47,80 @@ def _is_neutral(px):
     spread = np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b)
     return spread.max() <= (1 if px.dtype == np.uint8 else 257)
 
+# %% ../../nbs/07_photo.writing.ipynb #39b3a270
 def _as_stored(img, kind, like):
     "What goes into a file of the format `kind`: pixels (H, W) or (H, W, 3), and the profile or None."
     px, profile = _to_depth(img, kind, like), like.profile if kind != 'BMP' else None
     grey = px.ndim == 2 or (like.grey and kind != 'WEBP' and bool(_is_neutral(px)))
-    if profile and grey != (profile[16:20] == b'GRAY'): profile = None # coloured meanwhile, or a format without grey: sRGB
-    if profile: px = _into_profile(px if px.ndim == 3 else np.repeat(px[..., None], 3, 2), profile)
-    return px[..., 1] if grey and px.ndim == 3 else px, profile
+    if profile and profile_channels(profile) != (1 if grey else 3): profile = None # coloured meanwhile, or a format without grey: sRGB
+    if profile: px = from_srgb(px if px.ndim == 3 else np.repeat(px[..., None], 3, 2), profile)
+    elif grey and px.ndim == 3: px = px[..., 1:2]
+    return px[..., 0] if grey and px.ndim == 3 else px, profile
 
-# %% ../../nbs/07_photo.writing.ipynb #4b580318
+# %% ../../nbs/07_photo.writing.ipynb #fe8ce689
 def _exif_of(exif, note):
-    "EXIF block (bytes or None) as Pillow's `Exif`, upright, with `note` in its Software tag."
-    old, new = Image.Exif(), Image.Exif()
-    if exif:
-        try: old.load(exif)
-        except Exception as e: raise ValueError(f'damaged EXIF block: {e}') from e
-        for tag in old: new[tag] = old.get_ifd(tag) if tag in (0x8769, 0x8825) else old[tag]
-        new[0x0112] = 1
+    "Tables of an EXIF block (bytes or None), upright, with `note` in the Software tag. Raises `RestorerError` for a damaged block."
+    tables = read_exif(exif) if exif else {EXIF_MAIN: {}, EXIF_CAMERA: {}, EXIF_PLACE: {}}
+    main = tables[EXIF_MAIN]
+    if exif: main[274] = 3, b'\1\0'
     if note:
-        before = str(new.get(305) or '').rstrip('\0 ')
-        new[305] = (before if note in before else f'{before}; {note}' if before else note)[-2000:]
-    return new
+        note, before = note.encode(), main.get(305, (2, b''))[1].rstrip(b'\0 ')
+        main[305] = 2, (before if note in before else before + b'; ' + note if before else note)[-2000:] + b'\0'
+    return tables
 
-def _exif_bytes(exif, room):
-    "`exif` as bytes, shortened to `room` bytes if it must be: without the camera's settings, then without the place, or None."
-    for tag in (None, 0x8769, 0x8825):
-        if tag: exif.pop(tag, None)
-        if len(data := exif.tobytes()) <= room: return data
-    return None
+def _exif_within(tables, room):
+    "EXIF block of `tables`, without their longest tags where they are more than `room` bytes; None when there are none."
+    tables = {name: dict(tags) for name, tags in tables.items()}
+    while any(tables.values()):
+        if len(block := exif_block(tables)) <= room: return block
+        name, tag = max(((name, tag) for name, tags in tables.items() for tag in tags), key=lambda o: len(tables[o[0]][o[1]][1]))
+        del tables[name][tag]
 
-# %% ../../nbs/07_photo.writing.ipynb #51806761
-def _tiff_bytes(px, exif, profile, dpi, xmp):
+# %% ../../nbs/07_photo.writing.ipynb #aed496fc
+_RESOLUTION = (282, 283, 296) # across, down, and the unit: 2 for inch, 3 for centimetre
+
+def _resolution(tables, dpi):
+    "How tifffile is told a resolution: `dpi`, else that of the EXIF data, where it is complete."
+    if dpi: return dict(resolution=dpi, resolutionunit=2)
+    (k, x), (k2, y), (_, unit) = (tables[EXIF_MAIN].get(tag, (3, b'\2\0')) for tag in _RESOLUTION)
+    if (k, k2) != (5, 5) or unit[0] not in (1, 2, 3): return {}
+    return dict(resolution=(struct.unpack_from('<II', x), struct.unpack_from('<II', y)), resolutionunit=unit[0])
+
+# %% ../../nbs/07_photo.writing.ipynb #0e609134
+def _tiff_bytes(px, tables, profile, dpi, xmp):
     "A TIFF file: pixels (H, W) or (H, W, 3), uint8 or uint16."
-    (h, w), order = px.shape[:2], px.dtype.newbyteorder('<')
-    channels, rows, exif.endian = px.size//(h*w), max(1, 2**20//(px.nbytes//h)), '<'
-    def squeeze(strip): return zlib.compress(np.concatenate([strip[:, :1], np.diff(strip, axis=1)], 1).astype(order).tobytes())
-    strips = [squeeze(px[y:y + rows]) for y in range(0, h, rows)]
-    sizes = [len(s) for s in strips]
-    tags = {256: w, 257: h, 258: (8*px.itemsize,)*channels, 259: 8, 262: 1 if channels == 1 else 2, 277: channels, 278: rows, 317: 2,
-            273: (0, *np.cumsum(sizes[:-1]).tolist()), 279: tuple(sizes), 34675: profile, 700: xmp}
-    if dpi: tags |= {282: dpi[0], 283: dpi[1], 296: 2}
-    for tag, value in tags.items():
-        if value is not None: exif[tag] = value
-    return b''.join([exif.tobytes()[6:], *strips]) # Pillow adds the length of the table to tag 273, where the strips begin
+    import tifffile
+    others = {name: tables[name] for name in (EXIF_CAMERA, EXIF_PLACE) if tables[name]}
+    tags = [(tag, 2 if kind == 129 else kind, len(raw), raw) for tag, (kind, raw) in tables[EXIF_MAIN].items() if tag not in _RESOLUTION]
+    tags += [({EXIF_CAMERA: 'ExifTag', EXIF_PLACE: 'GPSTag'}[name], 4, 1, 8) for name in others] + ([(700, 1, len(xmp), xmp)] if xmp else [])
+    tifffile.imwrite(f := io.BytesIO(), px, byteorder='<', photometric='rgb' if px.ndim == 3 else 'minisblack', compression='adobe_deflate',
+        predictor=True, iccprofile=profile, metadata=None, software=False, extratags=[(*o, True) for o in tags], **_resolution(tables, dpi))
+    for name, table in others.items():
+        f.write(exif_table(table, at := f.seek(0, 2)))
+        f.seek(0)
+        with tifffile.TiffFile(f) as tif: tif.pages[0].tags[name].overwrite(at)
+    return f.getvalue()
 
+# %% ../../nbs/07_photo.writing.ipynb #5e7790cd
 def _png16_bytes(px, **options):
     "A PNG file of uint16 (H, W, 3); `options` as for Pillow's PNG."
-    import cv2
-    image = cv2.imencode('.png', px[..., ::-1])[1].tobytes()
+    import imagecodecs
+    image = imagecodecs.png_encode(np.ascontiguousarray(px), level=1, strategy=3, filter=16) # fast; noise of 16 bits cannot be squeezed anyway
     Image.new('RGB', (1, 1)).save(tiny := io.BytesIO(), 'PNG', **options)
     chunks = tiny.getvalue()[33:] # behind signature and header
     return b''.join([image[:33], chunks[:chunks.rindex(b'IDAT') - 4], image[33:]])
 
 # %% ../../nbs/07_photo.writing.ipynb #744d67fb
-def _encode(px, kind, profile, exif, dpi, xmp, quality):
-    "The bytes of a photo file."
-    if kind == 'TIFF': return _tiff_bytes(px, exif, profile, dpi, xmp)
-    if dpi and kind == 'WEBP': exif.update({282: dpi[0], 283: dpi[1], 296: 2}) # a WebP knows no other place
+def _encode(px, kind, profile, tables, dpi, xmp, quality):
+    "The bytes of a photo file; `tables` as `read_exif` gives them."
+    if kind == 'TIFF': return _tiff_bytes(px, tables, profile, dpi, xmp)
+    if dpi and kind == 'WEBP': # a WebP knows no other place
+        tables[EXIF_MAIN] |= {tag: (5, struct.pack('<II', round(1000*v), 1000)) for tag, v in zip((282, 283), dpi)} | {296: (3, b'\2\0')}
     room = 65000 if kind == 'JPEG' else 2**30
-    options = dict(icc_profile=profile, dpi=dpi, exif=_exif_bytes(exif, room) if len(exif) else None)
+    options = dict(icc_profile=profile, dpi=dpi, exif=_exif_within(tables, room))
     if xmp and kind == 'PNG':
         options['pnginfo'] = PngImagePlugin.PngInfo()
-        options['pnginfo'].add_itxt('XML:com.adobe.xmp', xmp.decode('utf-8', 'replace'))
+        options['pnginfo'].add(b'iTXt', b'XML:com.adobe.xmp\0\0\0\0\0' + xmp)
     elif xmp and len(xmp) < room: options['xmp'] = xmp
     if kind in ('JPEG', 'WEBP'): options['quality'] = quality
     if kind == 'JPEG': options['subsampling'] = 0
@@ -133,13 +145,14 @@ def save_photo(
     try:
         px, profile = _as_stored(img, kind, like)
         data = _encode(px, kind, profile, _exif_of(like.exif, note), like.dpi, like.xmp, quality)
-    except (OSError, ValueError, RuntimeError, SyntaxError, struct.error, ImageCms.PyCMSError) as e:
+    except (OSError, ValueError, RuntimeError, SyntaxError, struct.error) as e:
         raise PhotoError(path, f'could not be made ({e})', 'Try another format, or leave out the EXIF data and the profile.') from e
     try:
         with write_beside(path) as tmp: tmp.write_bytes(data)
     except (OSError, ValueError) as e: raise PhotoError(path, f'could not be written ({e})', _WAY_OUT) from e
     return path
 
+# %% ../../nbs/07_photo.writing.ipynb #3cce4c2f
 def write_photo(
     path, # Where to; the suffix chooses the format. Missing folders are made
     img, # (H, W, 3) or grey (H, W): float in [0, 1] or uint8, sRGB
