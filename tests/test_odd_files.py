@@ -20,7 +20,7 @@ from skimage.color import rgb2lab
 
 from restorer_fastai.photo.errors import PhotoError
 from restorer_fastai.photo.pixels import to_uint8
-from restorer_fastai.photo.reading import MAX_PIXELS, open_photo, Photo, photo_exif, read_photo
+from restorer_fastai.photo.reading import exif_block, EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, MAX_PIXELS, open_photo, Photo, photo_exif, read_exif, read_photo
 from restorer_fastai.photo.writing import save_photo, write_photo
 
 tifffile = pytest.importorskip('tifffile')
@@ -648,6 +648,52 @@ def test_exif_place_and_orientation(tmp_path, orientation, source):
             assert not {40962, 37500} & {*camera} # width, and the maker's secrets
             assert place[1] == 'N' and tuple(map(float, place[2])) == (16, 30, 12.5) and place[3] == 'W'
             assert open_photo(tmp_path/f'b{suffix}').pixels.shape == photo.pixels.shape # turned once
+
+CAPTIONS = {270: (2, 'Großmutter'.encode('latin-1') + b'\0'), 315: (129, 'Фото: Јован\0'.encode()), 33432: (2, b'\xff'*5000 + b'\0'), 296: (2, b'inch\0')}
+PLACE = {1: (2, b'N\0'), 5: (2, b'sea level\0'), 2: (5, struct.pack('<6I', 16, 1, 30, 1, 125, 10))} # 5 and 296 should be numbers
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.tif', '.webp'])
+@pytest.mark.parametrize('deep', [False, True])
+def test_tags_go_from_file_to_file_as_bytes(tmp_path, suffix, deep):
+    block = exif_block({EXIF_MAIN: CAPTIONS | {274: (3, b'\6\0')}, EXIF_CAMERA: {36867: (2, b'1957:10:04\0')}, EXIF_PLACE: PLACE})
+    (tmp_path/'a.jpg').write_bytes(saved('JPEG', exif=block))
+    photo = open_photo(tmp_path/'a.jpg')
+    path = save_photo(tmp_path/f'b{suffix}', DEEP if deep else RGB, photo, 'restored')
+    back = read_exif(photo_exif(path))
+    kept = {t: v for t, v in CAPTIONS.items() if suffix not in ('.tif', '.webp') or t != 296} # in these two the resolution lies there
+    if suffix == '.tif': kept[315] = 2, CAPTIONS[315][1] # type 129 is newer than tifffile
+    assert {t: back[EXIF_MAIN].get(t) for t in kept} == kept
+    assert (back[EXIF_PLACE], back[EXIF_CAMERA]) == (PLACE, {36867: (2, b'1957:10:04\0')})
+    assert back[EXIF_MAIN][305] == (2, b'restored\0') and open_photo(path).pixels.shape == RGB.shape
+
+@pytest.mark.parametrize('byteorder,wide', [('<', False), ('>', False), ('<', True)]) # Pillow reads no big-endian BigTIFF
+def test_tags_of_every_kind_of_tiff(tmp_path, byteorder, wide):
+    tags = [(271, 2, 6, b'Zorki\0', True), (285, 2, 2, b'7\0', True)]
+    (tmp_path/'a.tif').write_bytes(rgb_tiff(RGB, byteorder=byteorder, bigtiff=wide, extratags=tags, resolution=(300, 600), resolutionunit=2))
+    main = read_exif(photo_exif(tmp_path/'a.tif'))[EXIF_MAIN]
+    assert [main[o] for o in (271, 285, 282)] == [(2, b'Zorki\0'), (2, b'7\0'), (5, struct.pack('<II', 300, 1))]
+
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_a_resolution_turns_with_the_photo(tmp_path, orientation):
+    exif = exif_of(_282=300., _283=600., _296=2, _274=orientation)
+    (tmp_path/'a.png').write_bytes(saved('PNG', exif=exif))
+    for suffix in ('.png', '.tif', '.webp'):
+        e = told(save_photo(tmp_path/f'b{suffix}', RGB, open_photo(tmp_path/'a.png')))[0]
+        assert (e[282], e[283]) == ((300, 600) if orientation == 1 else (600, 300))
+
+def test_a_profile_is_known_by_what_it_does(tmp_path):
+    liar = rgb_profile('srgb', LINEAR, text=b'sRGB IEC61966-2.1 (Linear)\0')
+    for data in (saved('PNG', icc_profile=liar), rgb_tiff(iccprofile=liar)):
+        (tmp_path/'a').write_bytes(data)
+        read = open_photo(tmp_path/'a').pixels
+        assert np.abs(to_uint8(read).astype(int) - lcms(RGB, liar)).mean() < 1 and np.abs(to_uint8(read).astype(int) - RGB).mean() > 20
+
+def test_grey_profiles_mean_the_same_with_8_and_16_bits(tmp_path):
+    for pcs in (b'XYZ ', b'Lab '):
+        profile = icc({b'kTRC': GAMMA18}, b'GRAY', pcs)
+        for name, im in (('a.png', GREY), ('b.png', GREY.astype(np.uint16)*257)): (tmp_path/name).write_bytes(saved('PNG', Image.fromarray(im), icc_profile=profile))
+        a, b = (open_photo(tmp_path/o).pixels for o in ('a.png', 'b.png'))
+        assert b.dtype == np.uint16 and np.abs(b/257 - a).max() <= 1
 
 def test_the_note(tmp_path):
     path = save_photo(tmp_path/'a.jpg', RGB, note='first')

@@ -45,6 +45,7 @@ def _pixels(im):
     elif im.mode not in ('L', 'RGB', 'CMYK'): im = im.convert('L' if im.mode == '1' else 'RGB')
     return np.array(im).reshape(im.height, im.width, -1), alpha
 
+# %% ../../nbs/06_photo.reading.ipynb #e4d496a7
 def _over_white(px, alpha):
     "(H, W, 3) over white, as much of it as `alpha` (H, W) lets through; all uint8, or all uint16."
     if alpha is None: return px
@@ -73,6 +74,7 @@ def _upright(a, orientation):
     "Pixels (H, W, ...) turned as EXIF `orientation` says; unknown values turn nothing."
     return np.ascontiguousarray(_TURN.get(orientation, lambda a: a)(a))
 
+# %% ../../nbs/06_photo.reading.ipynb #e7bcb0eb
 def _orientation(im):
     "EXIF orientation (1-8) of an image; damaged EXIF data count as none."
     try: return im.getexif().get(0x0112, 1)
@@ -88,7 +90,7 @@ def from_pil(
     px, alpha = _pixels(im)
     return _upright(_over_white(_meant(px, _profile(im), name), alpha), _orientation(im))
 
-# %% ../../nbs/06_photo.reading.ipynb #bdd90d15
+# %% ../../nbs/06_photo.reading.ipynb #227762fd
 MAX_PIXELS = 178_956_970 # the size above which Pillow, too, refuses to open a photo
 
 def _check_sums(f):
@@ -96,6 +98,7 @@ def _check_sums(f):
     if f.read(4) == b'\x89PNG': Image.open(f, formats=('PNG',)).verify()
     f.seek(0)
 
+# %% ../../nbs/06_photo.reading.ipynb #bdd90d15
 def _open_photo(path):
     "Open, check the size, decode: a loaded Pillow image. Lets Pillow's exceptions through."
     Image.init()
@@ -125,13 +128,14 @@ def _reading(path):
     except _NotRead as e: raise PhotoError(path, str(e), SAVE_AS) from None
     except Exception as e: raise PhotoError(path, f'the photo is damaged or cut short ({e})', f'{COPY_AGAIN} Or: {SAVE_AS}') from e
 
-# %% ../../nbs/06_photo.reading.ipynb #7e8e9bae
+# %% ../../nbs/06_photo.reading.ipynb #d4054192
 def _png16(path):
     "A PNG of 16 bits: uint16 (H, W, 1 or 3), and alpha, uint16 (H, W) or None."
     import imagecodecs
     a = np.atleast_3d(imagecodecs.png_decode(Path(path).read_bytes()))
     return (a, None) if a.shape[2] in (1, 3) else (a[..., :-1], a[..., -1])
 
+# %% ../../nbs/06_photo.reading.ipynb #7e8e9bae
 def _tiff16(path):
     "The first page of a 16-bit colour TIFF, as `_png16`."
     import tifffile
@@ -145,7 +149,7 @@ def _tiff16(path):
     if kind == 1: px = np.minimum(px*(65535/np.maximum(alpha, 1)[..., None]), 65535).astype(np.uint16) # it was multiplied by alpha
     return px, alpha
 
-# %% ../../nbs/06_photo.reading.ipynb #1a4c4e21
+# %% ../../nbs/06_photo.reading.ipynb #e59cf152
 def _is_deep(im, path):
     "Whether a grey or colour photo has more than 8 bits; ink (CMYK) and Lab count as 8."
     if im.mode.startswith('I'): return True
@@ -153,6 +157,7 @@ def _is_deep(im, path):
         with open(path, 'rb') as f: return f.read(25)[24] == 16 # the header's bit depth
     return im.format == 'TIFF' and im.mode[:3] == 'RGB' and im.tag_v2.get(258, (8,))[0] == 16
 
+# %% ../../nbs/06_photo.reading.ipynb #8d88c3b7
 def _agree(px, im):
     "Raise when the upper bytes of uint16 `px` (H, W, 1 or 3) are not what Pillow decoded."
     if im.mode.startswith('I'): return # it decoded all of them
@@ -160,6 +165,7 @@ def _agree(px, im):
     if px.shape[:2] != seen.shape[:2] or not np.array_equal(np.broadcast_to(px >> 8, seen.shape).astype(np.uint8), seen):
         raise _NotRead('two decoders disagree about its 16 bits')
 
+# %% ../../nbs/06_photo.reading.ipynb #4163a0f5
 def _deep_pixels(im, path):
     "uint16 (H, W, 1 or 3) and alpha, uint16 (H, W) or None, as the file has them, but TIFFs turned: what `_pixels` is for 8 bits."
     if im.format == 'PNG': px, alpha = _png16(path)
@@ -169,7 +175,7 @@ def _deep_pixels(im, path):
     if tags.get(284) != 2 and tags.get(338) != (1,): _agree(px, im) # (planes, and colours multiplied by alpha, Pillow reads as something else)
     return px, alpha
 
-# %% ../../nbs/06_photo.reading.ipynb #f26d6fce
+# %% ../../nbs/06_photo.reading.ipynb #0e9d28d6
 EXIF_MAIN, EXIF_CAMERA, EXIF_PLACE = 0, 0x8769, 0x8825 # the tables of EXIF data; the numbers are the tags that point to them
 _SIZE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1} # type -> bytes of a value
 _WORD = {5: 4, 10: 4} # a fraction is two numbers of 4 bytes
@@ -178,6 +184,7 @@ def _little(raw, kind, order):
     "Values of a type as little-endian bytes."
     return raw if order == '<' else np.frombuffer(raw, f'>u{_WORD.get(kind, _SIZE[kind])}').byteswap().tobytes()
 
+# %% ../../nbs/06_photo.reading.ipynb #f26d6fce
 def _read_table(f, at, order, wide):
     "The table that begins `at` a place of a file -> {tag: (type, bytes)}. What lies outside of the file, or has no known type, is left out."
     head, entry = (order + 'Q', order + 'HHQ8s') if wide else (order + 'H', order + 'HHI4s')
@@ -224,6 +231,7 @@ def exif_table(
         if not inside: values += raw + b'\0'*(len(raw) % 2)
     return struct.pack('<H', len(tags)) + rows + b'\0'*4 + values
 
+# %% ../../nbs/06_photo.reading.ipynb #e5479c7c
 def exif_block(
     tables:dict, # As `read_exif` returns them
 )->bytes: # EXIF data for a JPEG, PNG or WebP
@@ -236,11 +244,12 @@ def exif_block(
         data += exif_table(tags, begin + len(data))
     return b'Exif\0\0II*\0' + struct.pack('<I', 8) + exif_table(main, 8) + data
 
-# %% ../../nbs/06_photo.reading.ipynb #1f6dd64e
+# %% ../../nbs/06_photo.reading.ipynb #72c73b37
 _KEEP = (269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 33432, 40091, 40092, 40093, 40094, 40095)
 # document and page name, description, camera, resolution, software, date, artist, computer, rating, rights, Windows' title and comments
 _DROP = (37500, 40962, 40963, 40965) # maker's private note, width, height, pointer to more tags
 
+# %% ../../nbs/06_photo.reading.ipynb #c3710ebf
 def _exif_source(im):
     "Where the EXIF data of a Pillow image are, for `read_exif`; None when it has none."
     if im.format == 'TIFF': return im.fp
@@ -248,6 +257,7 @@ def _exif_source(im):
     text = im.info.get('Raw profile type exif') # so ImageMagick writes them into a PNG: three lines, then hexadecimal numbers
     return bytes.fromhex(''.join(text.split('\n')[3:])) if text else None
 
+# %% ../../nbs/06_photo.reading.ipynb #1f6dd64e
 def _kept_exif(im):
     "EXIF block of what is worth keeping in a Pillow image that is not loaded yet, orientation 1; None when there is none, or it is damaged."
     try: tables = read_exif(_exif_source(im))
@@ -266,7 +276,7 @@ def photo_exif(
     try: return _open_photo(path).info['kept']
     except Exception: return None
 
-# %% ../../nbs/06_photo.reading.ipynb #9a65bfc4
+# %% ../../nbs/06_photo.reading.ipynb #1f428a42
 def _pages(path):
     "How many pictures the file holds; 1 when it is too damaged to count."
     try:
@@ -275,6 +285,7 @@ def _pages(path):
             with Image.open(path, formats=PHOTO_FORMATS) as im: return getattr(im, 'n_frames', 1)
     except Exception: return 1
 
+# %% ../../nbs/06_photo.reading.ipynb #61a53e81
 def _dpi(im, orientation):
     "(across, down) in pixels per inch after turning, or None where the file says nothing that makes sense."
     try: x, y = map(float, im.info['dpi'])
@@ -282,6 +293,7 @@ def _dpi(im, orientation):
     if not (1 <= x <= 65000 and 1 <= y <= 65000): return None
     return (y, x) if orientation in _LYING else (x, y)
 
+# %% ../../nbs/06_photo.reading.ipynb #b8cae615
 def _xmp(im):
     "The XMP packet of a loaded Pillow image, or None; if it tells an orientation, that is 1 now."
     xmp = im.info.get('xmp')

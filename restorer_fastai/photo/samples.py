@@ -10,11 +10,11 @@ import importlib.util, shutil
 from pathlib import Path
 import numpy as np
 from .disk import write_beside
-from .errors import PhotoError
+from .errors import PhotoError, RestorerError
 from .pixels import from_tensor, to_uint8
 from .reading import read_photo
 
-# %% ../../nbs/08_photo.samples.ipynb #d6d6255c
+# %% ../../nbs/08_photo.samples.ipynb #52269030
 SAMPLES = dict(astronaut=('skimage', 'data/astronaut.png'), chelsea=('skimage', 'data/chelsea.png'),
     coffee=('skimage', 'data/coffee.png'), rocket=('skimage', 'data/rocket.jpg'),
     motorcycle_left=('skimage', 'data/motorcycle_left.png'),
@@ -22,11 +22,12 @@ SAMPLES = dict(astronaut=('skimage', 'data/astronaut.png'), chelsea=('skimage', 
     grace_hopper=('matplotlib', 'mpl-data/sample_data/grace_hopper.jpg'))
 HELD_OUT = ('chelsea', 'china')
 
+# %% ../../nbs/08_photo.samples.ipynb #68cdcb63
 def sample_path(
     name:str, # One of `SAMPLES`
 )->Path: # Its file, inside an installed package
-    "Where the sample photo `name` lies. Raises `KeyError` for an unknown name, `PhotoError` when its package does not carry it."
-    if name not in SAMPLES: raise KeyError(f'no sample photo {name!r}: choose one of {", ".join(SAMPLES)}')
+    "Where the sample photo `name` lies. Raises `RestorerError` for an unknown name, `PhotoError` when its package does not carry it."
+    if name not in SAMPLES: raise RestorerError(f'no sample photo {name!r}: choose one of {", ".join(SAMPLES)}')
     package, file = SAMPLES[name]
     spec = importlib.util.find_spec(package)
     path = Path(spec.submodule_search_locations[0])/file if spec else Path(package)/file
@@ -51,12 +52,13 @@ def copy_samples(
         with write_beside(dst) as tmp: shutil.copyfile(src, tmp)
     return out
 
-# %% ../../nbs/08_photo.samples.ipynb #e7469062
+# %% ../../nbs/08_photo.samples.ipynb #59bdb75b
 def _showable(x):
     "Any photo -> numpy uint8 (H, W, 3) or (H, W)."
     if not hasattr(x, 'detach'): return to_uint8(x)
     return to_uint8(from_tensor(x) if x.is_floating_point() else from_tensor(x)/255)
 
+# %% ../../nbs/08_photo.samples.ipynb #e7469062
 def show_photos(
     photos, # A photo or a list: numpy (H, W, 3) or (H, W), uint8 or float in [0, 1]; tensors (3, H, W); a batch (N, 3, H, W)
     titles=None, # One text for each photo

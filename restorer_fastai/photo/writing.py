@@ -41,6 +41,7 @@ def _to_depth(img, kind, like):
         if like.bits == 16 and img.dtype.kind == 'f': return np.rint(np.clip(img, 0, 1)*np.float32(65535)).astype(np.uint16)
     return to_uint8(img)
 
+# %% ../../nbs/07_photo.writing.ipynb #d60cc141
 def _is_neutral(px):
     "Whether no pixel of (H, W, 3) has a colour: its channels differ by one level of 255 at most."
     r, g, b = px[..., 0], px[..., 1], px[..., 2]
@@ -68,6 +69,7 @@ def _exif_of(exif, note):
         main[305] = 2, (before if note in before else before + b'; ' + note if before else note)[-2000:] + b'\0'
     return tables
 
+# %% ../../nbs/07_photo.writing.ipynb #ce429de4
 def _exif_within(tables, room):
     "EXIF block of `tables`, without their longest tags where they are more than `room` bytes; None when there are none."
     tables = {name: dict(tags) for name, tags in tables.items()}
