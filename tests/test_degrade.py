@@ -4,7 +4,7 @@ import numpy as np, pytest
 from hypothesis import example, given, settings, strategies as st
 from restorer_fastai.degrade import damage as degrade
 from restorer_fastai.degrade import film as negative
-from restorer_fastai.photo.imaging import to_float
+from restorer_fastai.photo.pixels import to_float
 
 NAMES = sorted(degrade.DEGRADATIONS)
 SIZES = [(1, 1), (1, 50), (50, 1), (2, 3), (17, 33), (64, 64), (65, 127)]

@@ -8,7 +8,7 @@ from skimage.color import deltaE_ciede2000
 
 from restorer_fastai.degrade import film
 from restorer_fastai.degrade.damage import DegradeError, apply_steps, draw_step, hole_mask
-from restorer_fastai.photo.imaging import rgb_to_lab
+from restorer_fastai.photo.pixels import rgb_to_lab
 
 check = settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SIZES = st.tuples(st.integers(1, 33), st.integers(1, 33))

@@ -37,7 +37,9 @@ from .. import __version__
 from ..degrade.damage import Mix, Plan, apply_steps, load_mix
 from ..photo.disk import write_beside
 from ..photo.errors import PhotoError
-from ..photo.imaging import find_photos, is_other_photo, read_photo, to_float, to_uint8
+from ..photo.files import find_photos, is_other_photo
+from ..photo.pixels import to_float, to_uint8
+from ..photo.reading import read_photo
 
 # %% ../../nbs/30_data.dataset.ipynb #9fb0ed77
 class DatasetError(ValueError):

@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache, wraps
 from pathlib import Path
 import cv2, numpy as np, yaml
 from fastcore.basics import patch
-from ..photo.imaging import rgb_to_grey, to_float, to_uint8
+from ..photo.pixels import rgb_to_grey, to_float, to_uint8
 
 # %% ../../nbs/12_degrade.damage.ipynb #9f2ccd16
 class DegradeError(ValueError):

@@ -13,7 +13,7 @@ __all__ = ['STOCKS', 'HELD_OUT_STOCKS', 'TRAIN_STOCKS', 'FLARE', 'BORDERS', 'SCA
 import cv2, numpy as np
 from dataclasses import dataclass, replace
 from .damage import DegradeError, check_photo, degradation, dust_alpha, invert, scratch_alpha
-from ..photo.imaging import LUMA
+from ..photo.pixels import LUMA
 
 # %% ../../nbs/14_degrade.film.ipynb #6b811459
 @dataclass(frozen=True)

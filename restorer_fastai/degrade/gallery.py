@@ -9,7 +9,8 @@ __all__ = ['strength_page', 'mix_page']
 import numpy as np
 import restorer_fastai.degrade.film  # registers the film degradations that mixes name
 from .damage import DEGRADATIONS, STRENGTHS, apply_steps, load_mix, step_at
-from ..photo.imaging import show_photos, to_uint8
+from ..photo.pixels import to_uint8
+from ..photo.samples import show_photos
 
 # %% ../../nbs/16_degrade.gallery.ipynb #8c3490df
 def _strip(ax, img, names, strengths, seed):

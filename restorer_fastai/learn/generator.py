@@ -27,7 +27,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torchvision import models
 from torchvision.utils import make_grid
 
-from ..photo.imaging import from_tensor
+from ..photo.pixels import from_tensor
 from ..nets.restorer import bf16_is_fast, build_network, NetConfig, RestorerNet
 from .losses import get_loss
 from ..nets.backbone import find_imagenet_weights, read_state

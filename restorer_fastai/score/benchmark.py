@@ -21,7 +21,9 @@ from rich.progress import track
 from ..degrade.damage import apply_steps, draw_step, hole_mask, stroke_mask
 from .evaluate import as_file, classical_baseline, denoise_median, denoise_nlm, inpaint_telea, load_photo, score_photos
 from .evaluate import sharpen, smooth_bilateral
-from ..photo.imaging import find_photos, read_photo, to_float, to_uint8
+from ..photo.files import find_photos
+from ..photo.pixels import to_float, to_uint8
+from ..photo.reading import read_photo
 from ..degrade.film import HELD_OUT_SCANNERS, HELD_OUT_STOCKS, invert_negadoctor, invert_plain, invert_stretch
 
 # %% ../../nbs/39_score.benchmark.ipynb #8bc25538
