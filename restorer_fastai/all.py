@@ -8,6 +8,7 @@ from .degrade.chance import *
 from .degrade.damage import *
 from .degrade.film import *
 from .degrade.gallery import *
+from .baselines.classical import *
 from .nets.backbone import *
 from .nets.unet import *
 from .nets.frame import *
