@@ -17,13 +17,16 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from ..degrade.damage import apply_steps, draw_step, hole_mask, stroke_mask
+from ..degrade.marks import stroke_mask
+from ..degrade.mixes import apply_steps, hole_mask
+from ..degrade.registry import draw_step
 from ..baselines.classical import classical_baseline, deblur_wiener, denoise_median, denoise_nlm, denoise_skimage_nlm, denoise_tv
 from ..baselines.classical import inpaint_navier_stokes, inpaint_telea
 from .evaluate import as_file, load_photo, score_photos
 from ..baselines.classical import sharpen, smooth_bilateral
 from ..photo.imaging import find_photos, read_photo
-from ..degrade.film import HELD_OUT_SCANNERS, HELD_OUT_STOCKS, invert_negadoctor, invert_plain, invert_stretch
+from ..baselines.negadoctor import invert_negadoctor, invert_plain, invert_stretch
+from ..degrade.film import HELD_OUT_SCANNERS, HELD_OUT_STOCKS
 
 # %% ../../nbs/39_score.benchmark.ipynb #57599c1d
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.progress import track
 
 from ..data.dataset import DatasetError, dataset_info, read_manifest, render_pair
-from ..degrade.damage import (DEGRADATIONS, KINDS, STRENGTHS, DegradeError, Plan, apply_steps, draw_step, get_degradation, hole_mask,
-                                     step_at)
+from ..degrade.mixes import apply_steps, hole_mask, Plan
+from ..degrade.registry import DEGRADATIONS, DegradeError, draw_step, get_degradation, KINDS, step_at, STRENGTHS
 from ..photo.disk import write_beside
 from ..photo.errors import PhotoError
 from ..photo.imaging import find_photos, read_photo, show_photos, to_float, to_tensor, to_uint8
