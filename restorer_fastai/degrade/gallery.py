@@ -23,6 +23,7 @@ def _strip(ax, img, names, strengths, seed):
     ax.tick_params(length=0)
     for side in ax.spines.values(): side.set_visible(False)
 
+# %% ../../nbs/16_degrade.gallery.ipynb #e077ec59
 def strength_page(
     img:np.ndarray,  # (H, W, 3) float in [0, 1]; each photo on the page is as large as this one
     names:list=None,  # Degradations; all that have a strength when not given
