@@ -10,8 +10,11 @@ from ..photo.writing import *
 from ..photo.samples import *
 from ..photo.page import *
 from ..degrade.chance import *
+from ..degrade.registry import *
 from ..degrade.damage import *
+from ..degrade.marks import *
 from ..degrade.film import *
+from ..degrade.mixes import *
 from ..degrade.gallery import *
 from ..nets.backbone import *
 from ..nets.unet import *
@@ -20,6 +23,9 @@ from ..nets.holes import *
 from ..nets.colour import *
 from ..nets.restorer import *
 from ..nets.weights import *
+from ..baselines.frame_finder import *
+from ..baselines.negadoctor import *
+from ..baselines.classical import *
 from ..restore.restorer import *
 from ..restore.album import *
 from ..restore.graph import *
