@@ -34,7 +34,9 @@ from ..degrade.mixes import apply_steps, load_mix, Mix, Plan
 from ..degrade.chance import name_hash
 from ..photo.disk import claim, sweep, write_beside, write_rows
 from ..photo.errors import PhotoError, RestorerError
-from ..photo.imaging import find_photos, is_other_photo, read_photo, to_float, to_uint8
+from ..photo.files import find_photos, is_other_photo
+from ..photo.pixels import to_float, to_uint8
+from ..photo.reading import read_photo
 from ..photo.progress import progress_bar
 
 # %% ../../nbs/30_data.dataset.ipynb #9fb0ed77

@@ -25,7 +25,8 @@ from torch.multiprocessing import get_all_start_methods, get_context
 from .dataset import dataset_mix, photos_root, read_manifest
 from ..degrade.mixes import apply_steps, load_mix, Mix
 from ..photo.errors import RestorerError
-from ..photo.imaging import THUMBNAIL, from_pil, read_photo, to_float, to_uint8
+from ..photo.pixels import THUMBNAIL, to_float, to_uint8
+from ..photo.reading import from_pil, read_photo
 
 # %% ../../nbs/31_data.loaders.ipynb #9da9889f
 def read_reduced(

@@ -9,7 +9,8 @@ __all__ = ['strength_page', 'mix_page']
 import numpy as np
 from .mixes import apply_steps, load_mix
 from .registry import DEGRADATIONS, step_at, STRENGTHS
-from ..photo.imaging import show_photos, to_uint8
+from ..photo.pixels import to_uint8
+from ..photo.samples import show_photos
 
 # %% ../../nbs/16_degrade.gallery.ipynb #8c3490df
 def _strip(ax, img, names, strengths, seed):

@@ -24,7 +24,9 @@ from ..baselines.classical import classical_baseline, deblur_wiener, denoise_med
 from ..baselines.classical import inpaint_navier_stokes, inpaint_telea
 from .evaluate import as_file, load_photo, score_photos
 from ..baselines.classical import sharpen, smooth_bilateral
-from ..photo.imaging import find_photos, read_photo
+from ..photo.files import find_photos
+from ..photo.pixels import to_float
+from ..photo.reading import read_photo
 from ..baselines.negadoctor import invert_negadoctor, invert_plain, invert_stretch
 from ..degrade.film import HELD_OUT_SCANNERS, HELD_OUT_STOCKS
 

@@ -27,7 +27,10 @@ from ..degrade.mixes import apply_steps, hole_mask, Plan
 from ..degrade.registry import DEGRADATIONS, DegradeError, draw_step, get_degradation, KINDS, step_at, STRENGTHS
 from ..photo.disk import write_beside
 from ..photo.errors import PhotoError
-from ..photo.imaging import find_photos, read_photo, show_photos, to_float, to_tensor, to_uint8
+from ..photo.files import find_photos
+from ..photo.pixels import to_float, to_tensor, to_uint8
+from ..photo.reading import read_photo
+from ..photo.samples import show_photos
 from .metrics import (MAX_DB, colourfulness, delta_e_map, hole_psnr, lpips_distance, mae, perceptual_measure, psnr,
                                      ssim)
 from ..degrade.film import HELD_OUT_SCANNERS, HELD_OUT_STOCKS, STOCKS, TRAIN_STOCKS
