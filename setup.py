@@ -32,6 +32,6 @@ setup(
     extras_require={k.removesuffix('_requirements'): v.split() for k, v in cfg.items() if k.endswith('_requirements')},
     entry_points={'console_scripts': cfg['console_scripts'].split(),
                   'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
-    package_data={cfg['lib_name']: ['recipes/*.yaml', 'pretrained/*.safetensors']},
+    package_data={cfg['lib_name']: ['recipes/*.yaml', 'pretrained/*.safetensors', 'pretrained/*.json']},
     zip_safe=False,
 )
