@@ -16,12 +16,15 @@ from ..degrade.marks import *
 from ..degrade.film import *
 from ..degrade.mixes import *
 from ..degrade.gallery import *
+from ..nets.blocks import *
 from ..nets.backbone import *
 from ..nets.unet import *
 from ..nets.frame import *
 from ..nets.holes import *
 from ..nets.colour import *
+from ..nets.critics import *
 from ..nets.restorer import *
+from ..nets.architectures import *
 from ..nets.weights import *
 from ..baselines.frame_finder import *
 from ..baselines.negadoctor import *
