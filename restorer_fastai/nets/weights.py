@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONTRACT', 'TRAIN_ONE', 'UPGRADE', 'COPY_AGAIN', 'MANIFEST', 'content_hash', 'pack', 'unpack', 'save_weights',
-           'file_kind', 'load_weights', 'file_hash', 'part_of', 'save_parts', 'read_manifest', 'load_parts',
+           'file_kind', 'load_weights', 'file_hash', 'part_of', 'save_parts', 'read_parts', 'load_parts',
            'find_weights', 'load_network']
 
 # %% ../../nbs/29_nets.weights.ipynb #09bff012
@@ -192,8 +192,8 @@ def save_parts(
     with write_beside(path) as tmp: tmp.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     return Path(path)
 
-# %% ../../nbs/29_nets.weights.ipynb #f303429f
-def read_manifest(
+# %% ../../nbs/29_nets.weights.ipynb #38452eea
+def read_parts(
     path, # A file that `save_parts` wrote
 ) -> dict: # With the key 'parts': a list of dicts
     "Read a manifest. Raises `WeightsError` for one that is missing, damaged, or newer than this program."
@@ -221,7 +221,7 @@ def _load_part(path, part):
         raise WeightsError(file, f"{path.name} calls it '{part['architecture']}', and it is '{found}'", COPY_AGAIN)
     return net, header
 
-# %% ../../nbs/29_nets.weights.ipynb #d646cde8
+# %% ../../nbs/29_nets.weights.ipynb #59b3cf19
 def _put_into(path, part, net, other):
     "Put the network `other` of a part into its place in `net`."
     name = part['into'].partition('.')[2]
@@ -233,7 +233,7 @@ def load_parts(
     role:str='restorer', # Which of its networks
 ) -> tuple: # (network in evaluation mode on the CPU, its header with 'parts', what the manifest says of those that are in it)
     "Build a network from the parts that a manifest names. Raises `WeightsError`."
-    path, manifest = Path(path), read_manifest(path)
+    path, manifest = Path(path), read_parts(path)
     own = [o for o in manifest['parts'] if o['role'] == role and not o.get('into')]
     if not own:
         known = ', '.join(o['role'] for o in manifest['parts'] if not o.get('into'))
