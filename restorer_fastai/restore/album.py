@@ -20,8 +20,11 @@ from PIL import Image, PngImagePlugin
 from .. import __version__
 from ..photo.disk import write_beside
 from ..photo.errors import FileError, PhotoError
-from ..photo.imaging import find_photos, left_out, open_photo, PHOTO_SUFFIXES, read_photo, result_path, rgb_to_ycbcr, save_photo
-from ..photo.imaging import to_float
+from ..photo.files import find_photos, left_out, PHOTO_SUFFIXES, result_path
+from ..photo.pixels import rgb_to_ycbcr
+from ..photo.reading import open_photo, read_photo
+from ..photo.writing import save_photo
+from ..photo.pixels import to_float
 from .restorer import Restorer, check_wishes
 from ..photo.errors import WeightsError
 
@@ -130,7 +133,7 @@ RIM = .03 # of the sides of a found frame
 @patch
 def _frame(self:Restorer, thumbnail):
     "Which part of a negative's scan (H, W, 3) is picture, as two slices; where something is cut off, a little more is: no edge of a real frame is sharp."
-    from restorer_fastai.degrade.film import find_frame # here, because most photos are no negatives
+    from restorer_fastai.baselines.frame_finder import find_frame # here, because most photos are no negatives
     def inside(found, n):
         rim = round(RIM*(found.stop - found.start))
         return slice(found.start + rim*(found.start > 0), found.stop - rim*(found.stop < n))
