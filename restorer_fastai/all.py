@@ -19,7 +19,9 @@ from .nets.weights import *
 from .data.dataset import *
 from .data.loaders import *
 from .score.metrics import *
+from .score.tasks import *
 from .score.evaluate import *
+from .score.tables import *
 from .score.benchmark import *
 from .learn.losses import *
 from .learn.generator import *

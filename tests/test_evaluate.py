@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from restorer_fastai.score import evaluate as room
-from restorer_fastai.score import metrics
-from restorer_fastai.degrade.damage import DEGRADATIONS, STRENGTHS, apply_steps
+from restorer_fastai.score import benchmark, metrics, tables, tasks
+from restorer_fastai.degrade.damage import DEGRADATIONS, STRENGTHS
 from restorer_fastai.photo.imaging import SAMPLES, sample_path, sample_photo, to_float, write_photo
 
 SHORT = 48
@@ -25,13 +25,13 @@ def photos(tmp_path_factory):
 
 def darker(img): return img*.9
 
-def score(photos, out, restore=darker, tasks=('noisy_negative', 'holes', 'jpeg'), **kwargs):
+def score(photos, out, restore=darker, names=('noisy_negative', 'holes', 'jpeg_20'), **kwargs):
     "Scores written to `out`, with pictures."
-    looker = room.CasePictures(2, 32)
+    looker = tables.CasePictures(2, 32)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        scores = room.evaluate(restore, photos, tasks, short_side=SHORT, each=looker, progress=False, **kwargs)
-    room.write_scores(scores, out, looker)
+        scores = room.evaluate(restore, photos, names, short_side=SHORT, each=looker, progress=False, **kwargs)
+    tables.write_scores(scores, out, looker)
     return scores
 
 @pytest.fixture(scope='module')
@@ -49,36 +49,35 @@ def test_two_runs_write_the_same_bytes(written, photos, tmp_path):
 def test_another_seed_changes_the_damage_and_nothing_else(written, photos, tmp_path):
     other = score(photos, tmp_path, seed=1)
     assert list(other.photo) == list(written[0].photo)
-    drawn = other.task != 'jpeg' # the quality is fixed, nothing is drawn
+    drawn = other.task != 'jpeg_20' # the quality is fixed, nothing is drawn
     assert (other.psnr_degraded != written[0].psnr_degraded)[drawn].all() and (other.psnr_degraded == written[0].psnr_degraded)[~drawn].all()
 
 def test_every_degradation_is_scored_at_every_strength(photos):
-    tasks = room.graded_tasks()
+    graded = tasks.graded_tasks()
     plain = {d.name for d in DEGRADATIONS.values() if all(isinstance(v[0], str) for v in d.ranges.values())}
-    assert {t.group for t in tasks} == set(DEGRADATIONS) >= {'jpeg', 'film_negative', 'scratches'}
-    assert len(tasks) == len(plain) + len(STRENGTHS)*(len(DEGRADATIONS) - len(plain))
-    scores = room.evaluate(darker, photos, tasks, short_side=SHORT, limit=1, progress=False)
-    assert list(scores.task) == [t.name for t in tasks] and (scores.failed == '').all()
+    assert {t.group for t in graded} == set(DEGRADATIONS) >= {'jpeg', 'film_negative', 'scratches'}
+    assert len(graded) == len(plain) + len(STRENGTHS)*(len(DEGRADATIONS) - len(plain))
+    scores = room.evaluate(darker, photos, graded, short_side=SHORT, limit=1, progress=False)
+    assert list(scores.task) == [t.name for t in graded] and (scores.failed == '').all()
     finite = scores.filter(regex='^(psnr|ssim|mae|delta_e|colour)').drop(columns=scores.filter(regex='hole').columns)
     assert np.isfinite(finite.to_numpy(float)).all()
 
 def test_stronger_is_worse(photos):
-    scores = room.evaluate(darker, photos, room.graded_tasks(['gaussian_noise', 'jpeg', 'holes']), short_side=SHORT, progress=False)
-    means = room.score_table(scores).psnr_degraded
+    scores = room.evaluate(darker, photos, tasks.graded_tasks(['gaussian_noise', 'jpeg', 'holes']), short_side=SHORT, progress=False)
+    means = tables.score_table(scores).psnr_degraded
     for name in ('gaussian_noise', 'jpeg', 'holes'): assert means[f'{name}_mild'] > means[f'{name}_medium'] > means[f'{name}_strong']
 
 def test_a_photo_that_fails_is_listed_and_the_others_go_on(photos, written, tmp_path):
     bad = written[0].photo[0]
-    inputs = {room.as_file(apply_steps(truth, room.TASKS['holes'].draw(path.stem))).tobytes(): name for name, path in room._named(photos).items()
-              for truth in [room.load_photo(path, SHORT)]}
+    inputs = {tasks.TASKS['holes'].draw(room.load_photo(path, SHORT), path.stem)[0].tobytes(): name for name, path in room.photos_by_name(photos).items()}
     def moody(img):
         if inputs.get(img.tobytes()) == bad: raise MemoryError('no memory left')
         return darker(img)
-    scores = score(photos, tmp_path, moody, ('holes', 'jpeg'))
+    scores = score(photos, tmp_path, moody, ('holes', 'jpeg_20'))
     assert scores.attrs['failed'] == [(f'{bad}, holes', 'MemoryError: no memory left')]
-    table, whole = room.score_table(scores), room.score_table(written[0])
-    assert (table.loc['holes', 'n'], table.loc['holes', 'failed'], table.loc['jpeg', 'failed']) == (5, 1, 0)
-    assert table.loc['jpeg', 'psnr_restored'] == pytest.approx(whole.loc['jpeg', 'psnr_restored'])
+    table, whole = tables.score_table(scores), tables.score_table(written[0])
+    assert (table.loc['holes', 'n'], table.loc['holes', 'failed'], table.loc['jpeg_20', 'failed']) == (5, 1, 0)
+    assert table.loc['jpeg_20', 'psnr_restored'] == pytest.approx(whole.loc['jpeg_20', 'psnr_restored'])
     for name in ('scores.md', 'scores.html'):
         text = (tmp_path/name).read_text(encoding='utf-8')
         assert '5 + 1 failed' in text and 'no memory left' in text
@@ -120,7 +119,7 @@ def test_intervals_hold_the_mean_and_count_photos(written):
     table = pd.read_csv(out/'table.csv', index_col='task')
     assert (table.psnr_gain_low < table.psnr_gain).all() and (table.psnr_gain < table.psnr_gain_high).all()
     gain = (scores.psnr_restored - scores.psnr_baseline).groupby(scores.photo).mean()
-    ends = room.photo_intervals(gain.to_frame('gain'), gain.index).loc['gain']
+    ends = tables.photo_intervals(gain.to_frame('gain'), gain.index).loc['gain']
     assert table.loc['all', 'psnr_gain_low'] == pytest.approx(ends.low) and table.loc['all', 'psnr_gain_high'] == pytest.approx(ends.high)
 
 @pytest.mark.parametrize('channel', metrics.CHANNELS)
