@@ -27,9 +27,8 @@ import typer
 from joblib import Parallel, delayed
 from PIL import Image
 
-import restorer_fastai.degrade.film # registers the film degradations that mixes name
 from restorer_fastai.data.dataset import PNG_LEVEL, build_dataset, look_hash, pixel_hash, read_manifest
-from restorer_fastai.degrade.damage import apply_steps
+from restorer_fastai.degrade.mixes import apply_steps
 from restorer_fastai.photo.imaging import SAMPLES, find_photos, read_photo, sample_photo, to_float, to_uint8, write_photo
 
 

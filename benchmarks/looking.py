@@ -18,9 +18,8 @@ import cv2
 import pandas as pd
 import torch
 import typer
-import restorer_fastai.degrade.film # registers film
 from rich.progress import track
-from restorer_fastai.degrade.damage import apply_steps, load_mix
+from restorer_fastai.degrade.mixes import apply_steps, load_mix
 from restorer_fastai.photo.imaging import read_photo, to_float, to_tensor, to_uint8
 from restorer_fastai.learn.frame import kind_of
 from restorer_fastai.nets.frame import FRAME_KINDS

@@ -16,7 +16,7 @@ import typer
 from restorer_fastai.baselines.classical import stretch_levels
 from restorer_fastai.photo.disk import write_beside
 from restorer_fastai.photo.imaging import read_photo, show_photos, to_float
-from restorer_fastai.degrade.film import invert_negadoctor
+from restorer_fastai.baselines.negadoctor import invert_negadoctor
 from restorer_fastai import Restorer
 
 

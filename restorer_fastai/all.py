@@ -5,9 +5,14 @@ from .photo.progress import *
 from .photo.imaging import *
 from .photo.page import *
 from .degrade.chance import *
+from .degrade.registry import *
 from .degrade.damage import *
+from .degrade.marks import *
 from .degrade.film import *
+from .degrade.mixes import *
 from .degrade.gallery import *
+from .baselines.frame_finder import *
+from .baselines.negadoctor import *
 from .baselines.classical import *
 from .nets.backbone import *
 from .nets.unet import *

@@ -174,8 +174,7 @@ def degrade(
     seed:Seed=0,
 ):
     "Damage photos as a data set would: to see a mix, or to try a network on photos whose truth you know."
-    import restorer_fastai.degrade.film # registers the film degradations that mixes name
-    from restorer_fastai.degrade.damage import apply_steps, load_mix
+    from restorer_fastai.degrade.mixes import apply_steps, load_mix
     from restorer_fastai.photo.errors import PhotoError
     from restorer_fastai.photo.imaging import read_photo, to_float, write_photo
     targets = _targets(paths, out)

@@ -10,7 +10,7 @@ import torch
 
 from restorer_fastai.score import evaluate as room
 from restorer_fastai.score import benchmark, metrics, tables, tasks
-from restorer_fastai.degrade.damage import DEGRADATIONS, STRENGTHS
+from restorer_fastai.degrade.registry import DEGRADATIONS, STRENGTHS
 from restorer_fastai.photo.imaging import SAMPLES, sample_path, sample_photo, to_float, write_photo
 
 SHORT = 48

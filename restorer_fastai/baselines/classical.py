@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..degrade.damage import hole_mask
-from ..degrade.film import invert_negadoctor, invert_stretch
+from ..degrade.mixes import hole_mask
+from .negadoctor import invert_negadoctor, invert_stretch
 from ..photo.imaging import rgb_to_grey, to_float, to_uint8
 
 # %% ../../nbs/19_baselines.classical.ipynb #62c9b26b

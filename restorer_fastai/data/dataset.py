@@ -32,9 +32,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-import restorer_fastai.degrade.film # registers the film degradations that mixes name
 from .. import __version__
-from ..degrade.damage import Mix, Plan, apply_steps, load_mix
+from ..degrade.mixes import apply_steps, load_mix, Mix, Plan
 from ..photo.disk import write_beside
 from ..photo.errors import PhotoError
 from ..photo.imaging import find_photos, is_other_photo, read_photo, to_float, to_uint8

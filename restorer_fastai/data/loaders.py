@@ -22,9 +22,8 @@ from fastai.vision.core import PILImage
 from PIL import Image
 from torch.multiprocessing import get_all_start_methods, get_context
 
-import restorer_fastai.degrade.film # registers the film degradations that mixes name
 from .dataset import dataset_mix, photos_root, read_manifest
-from ..degrade.damage import Mix, apply_steps, load_mix
+from ..degrade.mixes import apply_steps, load_mix, Mix
 from ..photo.imaging import THUMBNAIL, from_pil, read_photo, to_float, to_uint8
 
 # %% ../../nbs/31_data.loaders.ipynb #9da9889f

@@ -7,8 +7,8 @@ __all__ = ['strength_page', 'mix_page']
 
 # %% ../../nbs/16_degrade.gallery.ipynb #3a27c498
 import numpy as np
-import restorer_fastai.degrade.film  # registers the film degradations that mixes name
-from .damage import DEGRADATIONS, STRENGTHS, apply_steps, load_mix, step_at
+from .mixes import apply_steps, load_mix
+from .registry import DEGRADATIONS, step_at, STRENGTHS
 from ..photo.imaging import show_photos, to_uint8
 
 # %% ../../nbs/16_degrade.gallery.ipynb #8c3490df

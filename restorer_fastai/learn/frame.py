@@ -14,7 +14,7 @@ from fastcore.foundation import L
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..degrade.damage import Plan
+from ..degrade.mixes import Plan
 from .generator import FINE_ADAM, FastPrecision
 from ..photo.imaging import rgb_to_grey
 from ..nets.frame import FREE, FRAME_KINDS, MODES, TURNED, LookNet, colour_transform, flag_of

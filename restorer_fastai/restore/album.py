@@ -130,7 +130,7 @@ RIM = .03 # of the sides of a found frame
 @patch
 def _frame(self:Restorer, thumbnail):
     "Which part of a negative's scan (H, W, 3) is picture, as two slices; where something is cut off, a little more is: no edge of a real frame is sharp."
-    from restorer_fastai.degrade.film import find_frame # here, because most photos are no negatives
+    from restorer_fastai.baselines.frame_finder import find_frame # here, because most photos are no negatives
     def inside(found, n):
         rim = round(RIM*(found.stop - found.start))
         return slice(found.start + rim*(found.start > 0), found.stop - rim*(found.stop < n))

@@ -6,7 +6,7 @@
 __all__ = ['load_photo', 'Scoring', 'score_photos', 'restored_by', 'ScoreCase', 'photos_by_name', 'name_some', 'ScoringProtocol',
            'evaluate', 'evaluate_dataset']
 
-# %% ../../nbs/37_score.evaluate.ipynb #e759315b
+# %% ../../nbs/37_score.evaluate.ipynb #86c803de
 import os, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from fastcore.meta import delegates
 from ..baselines.classical import baseline_title, classical_baseline, inpaint_telea
 from ..data.dataset import DatasetError, dataset_info, read_manifest, render_pair
 from ..degrade.chance import name_hash
-from ..degrade.damage import Plan, hole_mask
+from ..degrade.mixes import Plan, hole_mask
 from ..photo.errors import PhotoError, RestorerError
 from ..photo.imaging import find_photos, read_photo, to_float, to_tensor
 from ..photo.progress import with_progress
@@ -199,7 +199,8 @@ def evaluate(
 ) -> pd.DataFrame: # photo, task, what `score_photos` gives, baseline (title), failed (reason or ''); `attrs`: conventions
     """Score a restorer on clean photos that are degraded here. Raises `PhotoError` when no photo can be used, `WeightsError` when
     `weights` cannot, `RestorerError` for an unknown task or a restorer that fails on every photo."""
-    protocol, tasks, named, skipped = ScoringProtocol(**kwargs), choose_tasks(tasks, SUMMARY_TASKS), _sample(photos_by_name(photos), limit), []
+    protocol, tasks = ScoringProtocol(**kwargs), choose_tasks(tasks, SUMMARY_TASKS)
+    named, skipped = _sample(photos_by_name(photos), limit), []
     conventions = dict(border=protocol.border, short_side=protocol.short_side, seed=protocol.seed, lpips=protocol.with_lpips,
                        titles={t.name: t.title for t in tasks}, groups={t.name: t.group for t in tasks if t.group})
     cases = with_progress(_photo_cases(named, tasks, protocol, skipped), 'scoring', len(named)*len(tasks), progress)

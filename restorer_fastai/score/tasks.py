@@ -6,7 +6,7 @@
 __all__ = ['HOLE_RATIOS', 'BENCHMARK_TASKS', 'SUMMARY_TASKS', 'TASKS', 'as_file', 'Told', 'Drawn', 'AtStrength', 'mask_bank',
            'draw_mask', 'IrregularHoles', 'Task', 'tasks_with_masks', 'graded_tasks', 'choose_tasks']
 
-# %% ../../nbs/36_score.tasks.ipynb #3d816b75
+# %% ../../nbs/36_score.tasks.ipynb #2f17a280
 import re
 from dataclasses import dataclass, field
 
@@ -15,11 +15,12 @@ import numpy as np
 
 from ..baselines.classical import classical_baseline, deblur_wiener, denoise_median, denoise_nlm, denoise_skimage_nlm, denoise_tv
 from ..baselines.classical import inpaint_navier_stokes, inpaint_telea, sharpen, smooth_bilateral
+from ..baselines.negadoctor import invert_negadoctor, invert_plain, invert_stretch
 from ..degrade.chance import generator_for, seed_from
-from ..degrade.damage import DEGRADATIONS, KINDS, STRENGTHS, DegradeError, apply_steps, draw_step, get_degradation, hole_mask
-from ..degrade.damage import step_at, stroke_mask
 from ..degrade.film import HELD_OUT_SCANNERS, HELD_OUT_STOCKS, STOCKS, TRAIN_STOCKS
-from ..degrade.film import invert_negadoctor, invert_plain, invert_stretch
+from ..degrade.marks import stroke_mask
+from ..degrade.mixes import apply_steps, hole_mask
+from ..degrade.registry import DEGRADATIONS, KINDS, STRENGTHS, DegradeError, draw_step, get_degradation, step_at
 from ..photo.errors import RestorerError
 from ..photo.imaging import find_photos, read_photo, to_float, to_uint8
 

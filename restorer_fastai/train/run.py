@@ -31,7 +31,7 @@ from .checkpoint import told_when_full, writing
 from ..learn.critic import CriticNet, critic_dls, critic_learner
 from ..data.loaders import get_dls
 from ..data.dataset import dataset_info, dataset_mix, read_manifest
-from ..degrade.damage import load_mix
+from ..degrade.mixes import load_mix
 from ..learn.gan import GanLearner, TensorBoardLog, Turn, TurnLog
 from ..learn.generator import HeadOnly, NormsAtRest, WeightEMA, generator_learner, load_encoder, restoring_net, sample_sheet, slower_encoder
 from ..photo.imaging import write_photo

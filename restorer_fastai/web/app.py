@@ -254,8 +254,7 @@ def example(self:Studio,
     name:str, # One of `APP_EXAMPLES`
 )->Path: # A damaged photo, in the drawer of the visitor
     "Make a photo to try the page with."
-    import restorer_fastai.degrade.film # registers the film degradations
-    from restorer_fastai.degrade.damage import apply_steps
+    from restorer_fastai.degrade.mixes import apply_steps
     sample, steps = APP_EXAMPLES[name]
     path = self.desk.visitor(key).drawer/f'{name} {sample}.jpg'
     return path if path.exists() else write_photo(path, apply_steps(to_float(sample_photo(sample)), steps))
