@@ -21,11 +21,12 @@ from ..photo.progress import with_progress
 from .evaluate import Scoring, load_photo, score_photos
 from .tasks import BENCHMARK_TASKS, TASKS, as_file, choose_tasks, tasks_with_masks
 
-# %% ../../nbs/39_score.benchmark.ipynb #aca18122
+# %% ../../nbs/39_score.benchmark.ipynb #1b24f987
 CONVENTIONS = ('PSNR in dB and SSIM (Gaussian window, σ 1.5) of RGB at full size, no border left out, on 256 levels; LPIPS with SqueezeNet; ΔE2000; '
                'means over photos, PSNR at most 60 dB. Noise is added to 8-bit photos, clipped and rounded. Colour gap: difference between the mean '
                'colourfulness (Hasler and Süsstrunk) of restored and true photos. Tools are told what was done and where; the network is told nothing (blind), or the mode and where the holes are (told).')
 
+# %% ../../nbs/39_score.benchmark.ipynb #74f16100
 PUBLISHED = {'noise_15': 'BM3D 33.52, DnCNN 33.90, PromptIR 33.98', 'noise_25': 'BM3D 30.71, DnCNN 31.24, PromptIR 31.31',
              'noise_50': 'BM3D 27.38, DnCNN 27.95, PromptIR 28.06'} # CBSD68, PSNR RGB, noise not clipped
 
@@ -73,6 +74,11 @@ def _versions(task, damaged, told, nets, done):
         made |= {f'{name}, {how}': photo for how, photo in photos.items()}
     return {k: as_file(v) for k, v in made.items()}, right
 
+# %% ../../nbs/39_score.benchmark.ipynb #a9da7894
+def _given(nets, options):
+    "Method -> what its scores depend on besides the photo; '': of the tools."
+    return {'': options.given()} | {f'{name}, {how}': options.given(net) for name, net in nets.items() for how in ('blind', 'told')}
+
 # %% ../../nbs/39_score.benchmark.ipynb #c982ad8e
 def _photo_rows(task, path, nets, done, options):
     "A row for each method that is not `done`."
@@ -84,26 +90,23 @@ def _photo_rows(task, path, nets, done, options):
     return [dict(task=task.name, photo=path.name, method=method, given=given.get(method, given['']), right_mode=right.get(method),
                  colour_truth=scores['colour_truth'], **{k: scores.get(f'{k}_{method}') for k in METRICS}) for method in versions]
 
-def _given(nets, options):
-    "Method -> what its scores depend on besides the photo; '': of the tools."
-    return {'': options.given()} | {f'{name}, {how}': options.given(net) for name, net in nets.items() for how in ('blind', 'told')}
-
 # %% ../../nbs/39_score.benchmark.ipynb #d7acac13
 def _read_scores(path):
     "The rows of a file of scores, as text."
     return [{'task' if k == 'trial' else k: v for k, v in row.items()} for row in read_rows(path)]
-
-def _check_given(path, rows, given):
-    "Raise `RestorerError` when rows were given something else; another network's scores may stay."
-    for method, was in dict.fromkeys((row['method'], row.get('given') or '') for row in rows):
-        now = given.get(method, was if method.endswith((', blind', ', told')) else given[''])
-        if was != now: raise RestorerError(f'{path} holds other scores of {method!r} ({was}; now: {now}): give another file, or delete it')
 
 def _methods(rows):
     "(set, task, photo) -> the methods that were scored; all those of one call stand in the file, or none."
     done = {}
     for row in rows: done.setdefault((row['set'], row['task'], row['photo']), set()).add(row['method'])
     return done
+
+# %% ../../nbs/39_score.benchmark.ipynb #6b27192a
+def _check_given(path, rows, given):
+    "Raise `RestorerError` when rows were given something else; another network's scores may stay."
+    for method, was in dict.fromkeys((row['method'], row.get('given') or '') for row in rows):
+        now = given.get(method, was if method.endswith((', blind', ', told')) else given[''])
+        if was != now: raise RestorerError(f'{path} holds other scores of {method!r} ({was}; now: {now}): give another file, or delete it')
 
 # %% ../../nbs/39_score.benchmark.ipynb #1b99da40
 def _jobs(nets, photos, tasks, done, options):
@@ -159,12 +162,14 @@ _DIGITS = dict(psnr=2, ssim=3, lpips=3, delta_e=2, delta_e_median=2, psnr_hole=2
 def _cell(means, task, method):
     return ' / '.join(f'{means.loc[method, k]:.{_DIGITS[k]}f}' for k in task.metrics) if method in means.index else '—'
 
+# %% ../../nbs/39_score.benchmark.ipynb #daaa8ca3
 def _best_tool(means, task):
     tools = [o for o in means.index if o in task.tools]
     if not tools: return '—'
     best = max(tools, key=lambda o: means.loc[o, task.metrics[0]])
     return f'{_cell(means, task, best)} ({best})'
 
+# %% ../../nbs/39_score.benchmark.ipynb #4cca67a3
 def _verdict(means, task, net):
     "'yes', 'told only' or 'no'; '' where nothing must be reached or nothing is known."
     blind, told = f'{net}, blind', f'{net}, told'
@@ -179,6 +184,7 @@ def _line(task, means, nets):
     return [task.title, str(int(means.n.iloc[0])), ' / '.join(METRIC_TITLES[k] for k in task.metrics), _cell(means, task, 'damaged'),
             _best_tool(means, task), *scored, f'{task.must}: **{verdicts}**' if verdicts else '—']
 
+# %% ../../nbs/39_score.benchmark.ipynb #914509d7
 def _set_table(means, tasks, nets):
     "The Markdown lines of one set of photos."
     head = ['task', 'photos', 'scores', 'damaged', 'best classical tool, told', *(f'{n}, {how}' for n in nets for how in ('blind', 'told')), 'must']

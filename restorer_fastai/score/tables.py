@@ -51,6 +51,7 @@ def _differences(rows):
     means = {c: values[c].mean() for c in values if c.endswith('_gain')}
     return means | {f'{c}_{end}': ends.loc[c, end] for c in values for end in ('low', 'high')}
 
+# %% ../../nbs/38_score.tables.ipynb #37dc6ebf
 def _means(rows):
     "One row of a score table."
     whole = rows[rows.failed == '']
@@ -154,6 +155,7 @@ def _case_gallery(row, versions, heading):
     shown = [html_picture(data, f'{row["photo"]}, {name}', caption(name)) for name, data in versions.items()]
     return [heading(row['photo'] + f' (failed: {row["failed"]})'*bool(row['failed'])), html_gallery(*shown)]
 
+# %% ../../nbs/38_score.tables.ipynb #4b781fea
 def _group_details(table, group, names, kept):
     "The pictures of all tasks of a group, in a part that can be folded."
     def cases(name, heading): return [o for case in kept[name] for o in _case_gallery(*case, heading)]
@@ -161,6 +163,7 @@ def _group_details(table, group, names, kept):
     else: title, parts = group.replace('_', ' '), [o for name in names for o in (H3(_task_title(table, name)), *cases(name, H4))]
     return Details(Summary(title), *parts, open=True)
 
+# %% ../../nbs/38_score.tables.ipynb #995b81ac
 def _picture_parts(table, kept):
     "The pictures of each group of tasks."
     groups = {}
@@ -213,6 +216,7 @@ def _restored_or_grey(restore, degraded):
     try: return restored_by(restore, degraded)
     except Exception: return np.full_like(degraded, .5)
 
+# %% ../../nbs/38_score.tables.ipynb #577cfbc7
 def _sheet_row(restore, file, task, seed, short_side):
     "One row of a sheet: four photos, their titles, and the row's label: damage and photo."
     truth = load_photo(file, short_side)
@@ -222,9 +226,10 @@ def _sheet_row(restore, file, task, seed, short_side):
     label = fill(task.short_title, 14) + '\n\n' + fill(file.name, 14)
     return [*made.values(), truth], [*titles, 'truth'], [label]
 
-# %% ../../nbs/38_score.tables.ipynb #6e8209a4
+# %% ../../nbs/38_score.tables.ipynb #544840ce
 FIGURE_TASKS = ('black_and_white', 'plain_negative', 'noisy_negative', 'negative_with_holes')
 
+# %% ../../nbs/38_score.tables.ipynb #6e8209a4
 def before_after(
     restore,             # Restorer: (H, W, 3) float32 in [0, 1] -> the same
     photos,              # Clean photos: a folder, a file, or a list of them; a few

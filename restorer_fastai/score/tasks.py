@@ -180,6 +180,7 @@ def _above_tools(metric='psnr', least=-np.inf):
 
 def _at_least(db): return dict(must=f'{db} dB', goal=lambda m, net: m.loc[net, 'psnr'] >= db)
 
+# %% ../../nbs/36_score.tasks.ipynb #2990827b
 def _film_goal(m, net):
     tools = m.loc[_tools(m)]
     return m.loc[net, 'psnr'] >= tools.psnr.max() + 4 and m.loc[net, 'delta_e_median'] <= tools.delta_e_median.min()/2
@@ -193,6 +194,7 @@ def _noise(sigma, least=None):
     return Task(f'noise_{sigma}', f'Gaussian noise, σ {sigma}', Drawn((('gaussian_noise', dict(sigma=float(sigma))),)), tools=tools,
                 must='above the tools' + (f', {least} dB' if least else ''), goal=_above_tools(least=least or 0))
 
+# %% ../../nbs/36_score.tasks.ipynb #5c9049ca
 def _jpeg(quality):
     gain = 1. if quality == 10 else 0.
     tools = {'bilateral filter': _known(lambda img, q: smooth_bilateral(img, 800/q), 'quality'),
@@ -208,6 +210,7 @@ def _blur(sigma):
     return Task(f'blur_{sigma:g}', f'Gaussian blur, σ {sigma:g} px', Drawn((('gaussian_blur', dict(sigma=lambda short: sigma/short)),)), tools=tools,
                 must='above the tools', goal=_above_tools())
 
+# %% ../../nbs/36_score.tasks.ipynb #82f55b81
 def _pepper(percent):
     return Task(f'salt_and_pepper_{percent}', f'salt and pepper, {percent} %', Drawn((('salt_and_pepper', dict(amount=percent/100)),)),
                 tools={'median 3×3': _untold(denoise_median)}, must='above the median', goal=_above_tools())
@@ -237,6 +240,7 @@ def _negatives():
         Task('film_negative', 'film negative, unseen stocks and scanner', Drawn((_NEW_FILM,), words_first=True), 'negative', inverses,
              metrics=('psnr', 'lpips', 'delta_e_median'), must='best tool + 4 dB, half its ΔE', goal=_film_goal)]
 
+# %% ../../nbs/36_score.tasks.ipynb #8bca6d2b
 def _combined():
     "More than one kind of damage."
     shared = dict(tools={'told classical chain': _chain}, must='above the chain', goal=_above_tools())
