@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 import typer
 from restorer_fastai.degrade.mixes import apply_steps, load_mix
-from restorer_fastai.photo.imaging import read_photo, to_float, to_tensor, to_uint8
+from restorer_fastai.photo.pixels import to_float, to_tensor, to_uint8
+from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.progress import with_progress
 from restorer_fastai.learn.frame import kind_of
 from restorer_fastai.nets.frame import FRAME_KINDS

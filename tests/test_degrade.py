@@ -7,7 +7,7 @@ from hypothesis import example, given, settings, strategies as st
 from restorer_fastai.degrade import film, mixes
 from restorer_fastai.degrade.registry import DEGRADATIONS, DegradeError, draw_step, get_degradation, step_at
 from restorer_fastai.photo.errors import RestorerError
-from restorer_fastai.photo.imaging import to_float
+from restorer_fastai.photo.pixels import to_float
 
 NAMES = sorted(DEGRADATIONS)
 SIZES = [(1, 1), (1, 50), (50, 1), (2, 3), (17, 33), (64, 64), (65, 127)]

@@ -10,7 +10,7 @@ from restorer_fastai.baselines import frame_finder, negadoctor
 from restorer_fastai.degrade import film
 from restorer_fastai.degrade.mixes import apply_steps, hole_mask
 from restorer_fastai.degrade.registry import DegradeError, draw_step
-from restorer_fastai.photo.imaging import rgb_to_lab
+from restorer_fastai.photo.pixels import rgb_to_lab
 
 check = settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SIZES = st.tuples(st.integers(1, 33), st.integers(1, 33))

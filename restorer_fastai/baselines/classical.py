@@ -15,7 +15,7 @@ import numpy as np
 
 from ..degrade.mixes import hole_mask
 from .negadoctor import invert_negadoctor, invert_stretch
-from ..photo.imaging import rgb_to_grey, to_float, to_uint8
+from ..photo.pixels import rgb_to_grey, to_float, to_uint8
 
 # %% ../../nbs/19_baselines.classical.ipynb #62c9b26b
 def denoise_nlm(

@@ -10,7 +10,7 @@ __all__ = ['DYES', 'invert', 'to_black_and_white', 'to_sepia', 'fade_print', 'ad
 # %% ../../nbs/12_degrade.damage.ipynb #2e6b2b0b
 import cv2, numpy as np
 from .registry import DegradeError, degradation, short_side
-from ..photo.imaging import rgb_to_grey, to_uint8
+from ..photo.pixels import rgb_to_grey, to_uint8
 
 # %% ../../nbs/12_degrade.damage.ipynb #b3d0aacd
 @degradation('invert', 'base')

@@ -13,7 +13,7 @@ import cv2, numpy as np
 from dataclasses import dataclass
 from .marks import dust_alpha, scratch_alpha
 from .registry import DegradeError, degradation
-from ..photo.imaging import LUMA
+from ..photo.pixels import LUMA
 
 # %% ../../nbs/14_degrade.film.ipynb #6b811459
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 import restorer_fastai.degrade.damage, restorer_fastai.degrade.marks, restorer_fastai.degrade.film # the catalogue: each registers its degradations
 from .chance import name_hash, seed_from
 from .registry import DEGRADATIONS, DegradeError, check_photo, check_ranges, draw_step, get_degradation
-from ..photo.imaging import to_float, to_uint8
+from ..photo.pixels import to_float, to_uint8
 
 # %% ../../nbs/15_degrade.mixes.ipynb #0b7f841b
 def apply_steps(

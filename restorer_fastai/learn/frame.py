@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..degrade.mixes import Plan
 from .generator import FINE_ADAM, FastPrecision
-from ..photo.imaging import rgb_to_grey
+from ..photo.pixels import rgb_to_grey
 from ..nets.frame import FREE, FRAME_KINDS, MODES, TURNED, LookNet, colour_transform, flag_of
 from ..degrade.film import STOCKS
 

@@ -26,6 +26,7 @@ from .critic import CriticNet
 from .generator import FINE_ADAM, FastPrecision, restoring_net, sample_sheet
 from ..nets.restorer import RestorerNet
 from .losses import AdversarialLoss, LossWithParts, WeightedLoss, as_weighted
+from .learner import RestoringLearner
 
 # %% ../../nbs/48_learn.gan.ipynb #e156388a
 class TurnTaker(GANTrainer):
@@ -146,7 +147,7 @@ class RestorerGAN(GANModule):
     "Generator and critic as one model; called, it is the one whose turn it is."
     def forward(self, *x): return (self.generator if self.gen_mode else self.critic)(*x)
 
-class GanLearner(Learner):
+class GanLearner(RestoringLearner):
     "Trains a generator and a critic by turns. Its metrics score the restored photos, not the critic."
     def __init__(self,
         dls:DataLoaders, # Batches of (degraded, clean) in [0, 1], at least 64 px
@@ -199,9 +200,6 @@ class GanLearner(Learner):
         self.loss_func.switch(True)
         return self.get_preds(*args, **kwargs)
 
-    def export(self, *args, **kwargs):
-        "Export a learner with the generator alone, which is all that restoring needs."
-        Learner(self.dls, self.generator, loss_func=nn.MSELoss(), splitter=params, path=self.path).export(*args, **kwargs)
 
 # %% ../../nbs/48_learn.gan.ipynb #eea09a50
 class Turn(NamedTuple):

@@ -27,11 +27,12 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torchvision import models
 from torchvision.utils import make_grid
 
-from ..photo.imaging import from_tensor
-from ..nets.restorer import NetConfig, RestorerNet, bf16_is_fast
+from ..photo.pixels import from_tensor
+from ..nets.restorer import bf16_is_fast, build_network, NetConfig, RestorerNet
 from .losses import get_loss
 from ..nets.backbone import find_imagenet_weights, read_state
 from ..photo.errors import WeightsError
+from .learner import RestoringLearner
 
 # %% ../../nbs/43_learn.generator.ipynb #f7bf7414
 class FastPrecision(Callback):
@@ -108,9 +109,8 @@ def generator_learner(
     "A learner for the generator: fastai's `unet_learner` under the project's contract."
     kwargs = dict(opt_func=FINE_ADAM) | kwargs | dict(wd=wd, splitter=generator_splitter, loss_func=get_loss(loss),
                    cbs=[FastPrecision(), *L(cbs)])
-    if net is not None: return Learner(dls, net.to(dls.device), **kwargs)
-    learn = unet_learner(dls, pretrained=False, normalize=False, **config.unet_kwargs(), **kwargs)
-    learn.model = RestorerNet(learn.model, config).to(dls.device)
+    if net is not None: return RestoringLearner(dls, net.to(dls.device), **kwargs)
+    learn = RestoringLearner(dls, build_network(config).to(dls.device), **kwargs)
     settle_spectral_norm(learn.model)
     if pretrained:
         load_encoder(learn.model, pretrained)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .holes import SmallUnet
-from ..photo.imaging import LUMA, RGB_TO_YCBCR, YCBCR_TO_RGB
+from ..photo.pixels import LUMA, RGB_TO_YCBCR, YCBCR_TO_RGB
 
 # %% ../../nbs/25_nets.colour.ipynb #2aa89379
 STEP, SIDE = .04, 15 # distance between two colours of the grid, and how many there are in a row

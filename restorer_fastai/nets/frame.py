@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..photo.imaging import THUMBNAIL
+from ..photo.pixels import THUMBNAIL
 from .unet import resnet_layers
 
 # %% ../../nbs/23_nets.frame.ipynb #fc3f7d10

@@ -20,8 +20,11 @@ from PIL import Image, PngImagePlugin
 from .. import __version__
 from ..photo.disk import write_beside
 from ..photo.errors import FileError, PhotoError
-from ..photo.imaging import find_photos, left_out, open_photo, PHOTO_SUFFIXES, read_photo, result_path, rgb_to_ycbcr, save_photo
-from ..photo.imaging import to_float
+from ..photo.files import find_photos, left_out, PHOTO_SUFFIXES, result_path
+from ..photo.pixels import rgb_to_ycbcr
+from ..photo.reading import open_photo, read_photo
+from ..photo.writing import save_photo
+from ..photo.pixels import to_float
 from .restorer import Restorer, check_wishes
 from ..photo.errors import WeightsError
 

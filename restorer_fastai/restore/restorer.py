@@ -16,7 +16,8 @@ from PIL import Image
 from torch import nn
 from ..nets.colour import add_colour, luma, sample_colours
 from ..nets.holes import fill_lost
-from ..photo.imaging import from_pil, from_tensor, open_photo, read_photo, rgb_to_ycbcr, to_float, to_tensor, to_uint8
+from ..photo.pixels import from_tensor, rgb_to_ycbcr, to_float, to_tensor, to_uint8
+from ..photo.reading import from_pil, open_photo, read_photo
 from ..nets.restorer import ARCHS, NORMS, NetConfig, RestorerNet, build_network, plain_copy
 from ..nets.frame import FRAME_KINDS, MODES, colour_transform
 from ..nets.weights import file_kind, load_weights, save_weights, TRAIN_ONE

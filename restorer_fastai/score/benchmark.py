@@ -16,7 +16,7 @@ from fastcore.meta import delegates
 from ..degrade.chance import name_hash
 from ..photo.disk import read_rows, write_rows
 from ..photo.errors import RestorerError
-from ..photo.imaging import find_photos
+from ..photo.files import find_photos
 from ..photo.progress import with_progress
 from .evaluate import Scoring, load_photo, score_photos
 from .tasks import BENCHMARK_TASKS, TASKS, as_file, choose_tasks, tasks_with_masks

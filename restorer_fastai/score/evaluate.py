@@ -23,7 +23,9 @@ from ..data.dataset import DatasetError, dataset_info, read_manifest, render_pai
 from ..degrade.chance import name_hash
 from ..degrade.mixes import Plan, hole_mask
 from ..photo.errors import PhotoError, RestorerError
-from ..photo.imaging import find_photos, read_photo, to_float, to_tensor
+from ..photo.files import find_photos
+from ..photo.pixels import to_float, to_tensor
+from ..photo.reading import read_photo
 from ..photo.progress import with_progress
 from .metrics import MAX_DB, colourfulness, delta_e_map, hole_psnr, lpips_distance, mae, perceptual_measure, psnr, ssim
 from .tasks import SUMMARY_TASKS, Told, as_file, choose_tasks

@@ -15,7 +15,7 @@ import pandas as pd
 from fastcore.xml import H3, H4, Details, P, Summary
 
 from ..photo.disk import write_beside
-from ..photo.imaging import show_photos
+from ..photo.samples import show_photos
 from ..photo.page import html_gallery, html_interval, html_picture, html_table, jpeg_bytes, write_page
 from .evaluate import ScoreCase, load_photo, name_some, photos_by_name, restored_by
 from .metrics import MAX_DB, psnr, ssim

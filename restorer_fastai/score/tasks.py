@@ -22,7 +22,9 @@ from ..degrade.marks import stroke_mask
 from ..degrade.mixes import apply_steps, hole_mask
 from ..degrade.registry import DEGRADATIONS, KINDS, STRENGTHS, DegradeError, draw_step, get_degradation, step_at
 from ..photo.errors import RestorerError
-from ..photo.imaging import find_photos, read_photo, to_float, to_uint8
+from ..photo.files import find_photos
+from ..photo.pixels import to_float, to_uint8
+from ..photo.reading import read_photo
 
 # %% ../../nbs/36_score.tasks.ipynb #fb95e790
 def as_file(

@@ -18,7 +18,11 @@ from PIL import Image
 from ..restore.album import why_failed
 from ..photo.disk import write_beside
 from ..photo.errors import PhotoError
-from ..photo.imaging import is_photo, PHOTO_SUFFIXES, read_photo, result_path, sample_photo, to_float, write_photo
+from ..photo.files import is_photo, PHOTO_SUFFIXES, result_path
+from ..photo.pixels import to_float
+from ..photo.reading import read_photo
+from ..photo.samples import sample_photo
+from ..photo.writing import write_photo
 from ..photo.errors import WeightsError
 
 # %% ../../nbs/90_web.app.ipynb #08b39374
