@@ -1,7 +1,10 @@
 "Scores as they are used: files that repeat to the byte, a page that stands alone, a restorer that fails, numbers against their references."
 import re
+import subprocess
+import sys
 import warnings
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +14,7 @@ import torch
 from restorer_fastai.score import evaluate as room
 from restorer_fastai.score import benchmark, metrics, tables, tasks
 from restorer_fastai.degrade.registry import DEGRADATIONS, STRENGTHS
-from restorer_fastai.photo.pixels import to_float
+from restorer_fastai.photo.pixels import to_float, to_uint8
 from restorer_fastai.photo.samples import sample_path, sample_photo, SAMPLES
 from restorer_fastai.photo.writing import write_photo
 
@@ -87,6 +90,52 @@ def test_a_photo_that_fails_is_listed_and_the_others_go_on(photos, written, tmp_
 def test_ctrl_c_is_not_a_failure(photos):
     def stop(img): raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt): room.evaluate(stop, photos, 'holes', short_side=SHORT, progress=False)
+
+class Network:
+    "Stands in for a `Restorer`: breaks off at the photo `until`."
+    def __init__(self, until=np.inf): self.left = until
+    def look(self, img): return 'photo'
+    def restore(self, img, mode=None, **wishes):
+        self.left -= 1
+        if self.left < 0: raise KeyboardInterrupt
+        return img
+
+def test_a_benchmark_that_breaks_off_goes_on_to_the_same_bytes(photos, tmp_path):
+    def run(net, out): return benchmark.run_benchmark({'net': net}, {'small': photos}, out, ['salt_and_pepper_5', 'clean'], limit=2, progress=False)
+    run(Network(), tmp_path/'whole.csv')
+    with pytest.raises(KeyboardInterrupt): run(Network(until=3), tmp_path/'broken.csv')
+    begun = pd.read_csv(tmp_path/'broken.csv')
+    assert begun.groupby(['task', 'photo']).method.agg(set).map(lambda o: {'damaged', 'net, blind', 'net, told'} <= o).tolist() == [True]*3
+    run(Network(until=1), tmp_path/'broken.csv')
+    assert (tmp_path/'broken.csv').read_bytes() == (tmp_path/'whole.csv').read_bytes()
+
+def test_a_task_means_the_same_damage_wherever_it_is_scored(photos):
+    "The summary and the benchmark damage a photo in the same way, and their scores agree."
+    names, path = ['noisy_negative', 'black_and_white', 'holes_30'], next(photos.rglob('*.png'))
+    rows = room.evaluate(darker, path, names, short_side=None, progress=False, lpips=False).set_index('task').psnr_degraded
+    for name in names:
+        task, clean = tasks.TASKS[name], room.load_photo(path, None)
+        damaged, told = task.draw(clean, path.stem)
+        assert rows[name] == pytest.approx(metrics.psnr(damaged, clean), abs=1e-3)
+        assert all(tool(damaged, told).shape == clean.shape for tool in task.tools.values())
+
+PLAIN_CALL = """
+import sys, numpy as np
+from restorer_fastai.restore.restorer import Restorer
+np.save('restored.npy', Restorer.load('reference', device='cpu').restore(np.load('degraded.npy')))
+"""
+
+def test_the_command_scores_what_one_plain_call_gives(tmp_path):
+    "Frames of film are found, or not, in the command, which knows albums, as in a program that imports nothing but the restorer."
+    clean = room.load_photo(sample_path('chelsea'), 128)
+    write_photo(tmp_path/'chelsea.png', to_uint8(clean))
+    np.save(tmp_path/'degraded.npy', tasks.graded_tasks(['film_negative'], ['strong'])[0].draw(clean, 'chelsea')[0])
+    command = 'evaluate --photos chelsea.png --out scores --degradations film_negative --strengths strong --short-side 128'.split()
+    for args in ([sys.executable, '-c', PLAIN_CALL], [Path(sys.executable).with_name('restorer'), *command]):
+        subprocess.run(args, cwd=tmp_path, check=True, timeout=300)
+    restored = tasks.as_file(np.load(tmp_path/'restored.npy'))
+    scored = pd.read_csv(tmp_path/'scores'/'scores.csv').psnr_restored[0]
+    assert scored == pytest.approx(metrics.psnr(restored, clean), abs=.01)
 
 class Page(HTMLParser):
     "What a reader meets on a page."
