@@ -57,7 +57,7 @@ def _net_photos(net, task, damaged, told):
     right = None if seen is None else seen == task.mode
     photos, mask = dict(blind=net.restore(damaged)), told.mask if told.mask.any() else None
     if seen is not None or mask is not None: # else nothing could be told
-        photos['told'] = photos['blind'] if right and mask is None else net.restore(damaged, task.mode, lost=mask)
+        photos['told'] = photos['blind'] if right and mask is None else net.restore(damaged, task.mode, mask=mask)
     return photos, right
 
 # %% ../../nbs/39_score.benchmark.ipynb #d96c3ba3
