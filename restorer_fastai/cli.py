@@ -291,8 +291,8 @@ def _photos_to_show(photos, scored, most=3):
     return [o for o in find_photos(photos) if o.as_posix().endswith(tuple(scored.photo))][:most]
 
 def _graded_tasks(degradations, strengths):
-    "What --degradations and --strengths ask for, as tasks; None: the twelve of the room. Raises `DegradeError` for an unknown name."
-    from restorer_fastai.score.evaluate import graded_tasks
+    "What --degradations and --strengths ask for, as tasks; None: the twelve of the summary. Raises `DegradeError` for an unknown name."
+    from restorer_fastai.score.tasks import graded_tasks
     if degradations is None: return None
     return graded_tasks(None if degradations == 'all' else degradations.split(','), strengths.split(','))
 
@@ -315,16 +315,16 @@ def evaluate(
     "Score a network: damaged photo, classical method, restored photo; with intervals over photos, and pictures."
     if (photos is None) == (data is None): raise typer.BadParameter('give either --photos or --data')
     if data is not None and degradations: raise typer.BadParameter('a data set is damaged already: --degradations goes with --photos')
-    from restorer_fastai.score import evaluate as room
+    from restorer_fastai.score import evaluate as room, tables
     from restorer_fastai.data.dataset import photos_root
     from restorer_fastai import Restorer
-    tasks, looker, restore = _graded_tasks(degradations, strengths), room.CasePictures(pictures), Restorer.load(model, trusted).restore
+    tasks, looker, restore = _graded_tasks(degradations, strengths), tables.CasePictures(pictures), Restorer.load(model, trusted).restore
     shared = dict(limit=limit, weights=weights, each=looker)
-    scores = (room.evaluate(restore, photos, tasks, seed, short_side, **shared) if photos else room.evaluate_dataset(restore, data, **shared))
-    room.write_scores(scores, out, looker)
+    scores = (room.evaluate(restore, photos, tasks, seed=seed, short_side=short_side, **shared) if photos else room.evaluate_dataset(restore, data, **shared))
+    tables.write_scores(scores, out, looker)
     shown = _photos_to_show(photos or photos_root(data), scores)
-    room.before_after(restore, shown, seed=seed, short_side=short_side, path=out/'before_after.jpg')
-    for line in _table_lines(room.score_table(scores)): typer.echo(line)
+    tables.before_after(restore, shown, seed=seed, short_side=short_side, path=out/'before_after.jpg')
+    for line in _table_lines(tables.score_table(scores)): typer.echo(line)
     typer.echo(f'{out}: scores.html (with pictures), scores.md, table.csv, scores.csv (each photo), before_after.jpg')
     failed = len(scores.attrs['failed'])
     _exit_with(len(scores) - failed, len(scores.attrs['skipped']) + failed)

@@ -45,7 +45,9 @@ from ..restore.restorer import *
 from ..data.dataset import *
 from ..data.loaders import *
 from ..score.metrics import *
+from ..score.tasks import *
 from ..score.evaluate import *
+from ..score.tables import *
 from ..score.benchmark import *
 from ..learn.losses import *
 from ..learn.learner import *
