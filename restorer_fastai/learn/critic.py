@@ -13,12 +13,12 @@ import torch
 from fastai.data.all import DataLoaders, IntToFloatTensor
 from fastai.data.core import TfmdDL
 from fastai.learner import Learner
-from fastcore.foundation import L
+from fastcore.meta import delegates
 from fastai.torch_core import TensorBase, TensorImage
 from fastai.vision.gan import AdaptiveLoss, accuracy_thresh_expand, gan_critic
 from torch import Tensor, nn
 
-from .generator import FINE_ADAM, FastPrecision
+from .generator import part_learner
 from ..nets.restorer import computing_in, rest_norms, round_to_8bit
 
 # %% ../../nbs/47_learn.critic.ipynb #4c2bbca9
@@ -72,6 +72,7 @@ def judged_photos(
     generator.train(was_training)
     return photos[:2*n]
 
+# %% ../../nbs/47_learn.critic.ipynb #370be26d
 def critic_dls(
     generator:nn.Module, # Makes the restored half
     dls:DataLoaders, # The generator's loaders
@@ -88,16 +89,14 @@ def critic_dls(
                        TfmdDL(valid, bs=bs, **kwargs), device=device)
 
 # %% ../../nbs/47_learn.critic.ipynb #f0b1d603
+@delegates(part_learner, but=['model', 'loss_func', 'part'])
 def critic_learner(
     dls:DataLoaders, # What `critic_dls` made
     nf:int=128, # Channels of the first layer
     net:CriticNet|None=None, # Go on with this critic instead of a new one
     wd:float=1e-3, # Weight decay
-    cbs=None, # More callbacks
-    **kwargs # For `Learner`
+    **kwargs
 ) -> Learner: # Shows the accuracy
     "A learner for the critic: binary cross-entropy on logits, averaged over its opinions."
-    kwargs, net = dict(opt_func=FINE_ADAM) | kwargs, net or CriticNet(nf)
-    net.norms_at_rest = False # they rest in a GAN, and may come from there
-    return Learner(dls, net.to(dls.device), loss_func=AdaptiveLoss(nn.BCEWithLogitsLoss()),
-                   metrics=accuracy_thresh_expand, wd=wd, cbs=[FastPrecision(), *L(cbs)], **kwargs)
+    net, kwargs = net or CriticNet(nf), dict(metrics=accuracy_thresh_expand) | kwargs
+    return part_learner(dls, net, AdaptiveLoss(nn.BCEWithLogitsLoss()), wd=wd, **kwargs)
