@@ -93,7 +93,7 @@ class Taught(Callback):
     def after_fit(self): self.maps.remove()
 
 # %% ../../nbs/46_learn.colour.ipynb #366eed3c
-@delegates(part_learner, but=['model', 'loss_func', 'part'])
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls'])
 def colour_learner(
     dls:DataLoaders, # Batches of (black-and-white, clean): `get_dls(mix='colourless')`
     net:nn.Module, # Whose `colourer` learns: a `RestorerNet`; or the `ColourNet` itself

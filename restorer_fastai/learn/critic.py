@@ -89,7 +89,7 @@ def critic_dls(
                        TfmdDL(valid, bs=bs, **kwargs), device=device)
 
 # %% ../../nbs/47_learn.critic.ipynb #f0b1d603
-@delegates(part_learner, but=['model', 'loss_func', 'part'])
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls'])
 def critic_learner(
     dls:DataLoaders, # What `critic_dls` made
     nf:int=128, # Channels of the first layer

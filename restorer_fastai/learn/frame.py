@@ -105,7 +105,7 @@ def sign_accuracy(
     return kind_accuracy(answer, truth, kind, TURNED)
 
 # %% ../../nbs/44_learn.frame.ipynb #85041e58
-@delegates(part_learner, but=['model', 'loss_func', 'part'])
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls'])
 def look_learner(
     dls:DataLoaders, # Batches of (degraded frame, truth, kind): `get_dls(..., view='frame', truth=look_truth)`
     net:nn.Module, # Whose `looker` learns: a `RestorerNet`; or the `LookNet` itself

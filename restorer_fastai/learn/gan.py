@@ -26,6 +26,7 @@ from torch import nn
 from .critic import CriticNet
 from .callbacks import FastPrecision, norms_resting
 from .generator import FINE_ADAM
+from .learner import RestoringLearner
 from ..photo.errors import RestorerError
 from ..nets.restorer import RestorerNet
 from .losses import AdversarialLoss, LossWithParts, WeightedLoss, as_weighted
@@ -201,7 +202,7 @@ def refuse_losses(
                                 "good the photos are. Watch a metric of the photos: monitor='psnr_metric', or a perceptual score")
 
 # %% ../../nbs/48_learn.gan.ipynb #40d113f4
-class GanLearner(Learner):
+class GanLearner(RestoringLearner):
     "Trains a generator and a critic by turns. Its metrics score the restored photos, not the critic."
     def __init__(self,
         dls:DataLoaders, # Batches of (degraded, clean) in [0, 1], at least 64 px
@@ -236,10 +237,6 @@ class GanLearner(Learner):
         "Raises NotImplementedError: two losses by turns make no curve from which a rate could be read."
         raise NotImplementedError('lr_find cannot judge two losses that take turns. Begin with lr=1e-4 and critic_lr=5e-4 at 64 px, halve '
                                   'both at each larger size, and look at the photos; the recipes do that')
-
-    def export(self, *args, **kwargs):
-        "Export a learner with the generator alone, which is all that restoring needs."
-        Learner(self.dls, self.generator, loss_func=nn.MSELoss(), splitter=params, path=self.path).export(*args, **kwargs)
 
 # %% ../../nbs/48_learn.gan.ipynb #f1817cc9
 @patch(cls_method=True)

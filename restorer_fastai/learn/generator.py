@@ -27,6 +27,7 @@ from torchvision import models
 from ..nets.restorer import NetConfig, RestorerNet, build_network
 from .losses import get_loss
 from .callbacks import FastPrecision
+from .learner import RestoringLearner
 from ..nets.backbone import find_imagenet_weights, read_state
 from ..photo.errors import RestorerError, WeightsError
 
@@ -77,7 +78,7 @@ def only_part(
     return [params(model.get_submodule(part))]
 
 # %% ../../nbs/43_learn.generator.ipynb #15e15408
-@delegates(Learner.__init__, but=['model', 'loss_func', 'opt_func', 'cbs'])
+@delegates(Learner.__init__, but=['self', 'model', 'loss_func', 'opt_func', 'cbs'])
 def part_learner(
     dls:DataLoaders, # Batches of what `model` takes and `loss_func` compares
     model:nn.Module, # A network, or a part of one as it is shown the batches while it learns
@@ -85,11 +86,12 @@ def part_learner(
     part:str='', # Name of the submodule of `model` that learns; '': all of it
     opt_func=None, # Optimiser; None: `FINE_ADAM`
     cbs=None, # More callbacks
+    cls:type=Learner, # What kind of learner
     **kwargs
 ) -> Learner:
     "A learner for a network or a part of it, as this project makes them all."
     if part: kwargs = dict(splitter=partial(only_part, part=part)) | kwargs
-    return Learner(dls, model.to(dls.device), loss_func=loss_func, opt_func=opt_func or FINE_ADAM, cbs=[FastPrecision(), *L(cbs)], **kwargs)
+    return cls(dls, model.to(dls.device), loss_func=loss_func, opt_func=opt_func or FINE_ADAM, cbs=[FastPrecision(), *L(cbs)], **kwargs)
 
 # %% ../../nbs/43_learn.generator.ipynb #4a1ddd97
 PART_SETTINGS = dict(looker='look: true', holes='holes: 48', colourer='colours: true') # part of a restorer -> the setting of `NetConfig` that builds it
@@ -121,7 +123,7 @@ def new_generator(
     return net
 
 # %% ../../nbs/43_learn.generator.ipynb #58c468aa
-@delegates(part_learner, but=['model', 'loss_func', 'part', 'splitter'])
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'splitter', 'cls'])
 def generator_learner(
     dls:DataLoaders, # Batches of (degraded, clean) in [0, 1]
     config:NetConfig=NetConfig(), # The network
@@ -130,11 +132,11 @@ def generator_learner(
     wd:float=1e-3, # Weight decay
     net:RestorerNet|None=None, # Go on with this network instead of a new one
     **kwargs
-) -> Learner: # Its model is a `RestorerNet`; frozen when pretrained
-    "A learner for the generator: fastai's `unet_learner` under the project's contract."
+) -> RestoringLearner: # Its model is a `RestorerNet`; frozen when pretrained
+    "A learner for the generator, fastai's U-Net under the project's contract; exported, it restores whole photos."
     new = net is None
     if new: net = new_generator(config, pretrained)
-    learn = part_learner(dls, net, get_loss(loss), wd=wd, splitter=generator_splitter, **kwargs)
+    learn = part_learner(dls, net, get_loss(loss), cls=RestoringLearner, wd=wd, splitter=generator_splitter, **kwargs)
     if new and pretrained: learn.freeze_to(1)
     return learn
 

@@ -76,7 +76,7 @@ class HoleStudent(nn.Module):
         with computing_in(x.device, self.compute_dtype): return self.net.holes(x)
 
 # %% ../../nbs/45_learn.holes.ipynb #a50d54bd
-@delegates(part_learner, but=['model', 'loss_func', 'part'])
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls'])
 def hole_learner(
     dls:DataLoaders, # Batches of (part, thumbnail, mode, lost): `get_dls(..., view='part', truth=hole_truth)`
     net:RestorerNet, # Whose `holes` learn; the rest of it rests
