@@ -8,12 +8,15 @@ from ..degrade.chance import *
 from ..degrade.damage import *
 from ..degrade.film import *
 from ..degrade.gallery import *
+from ..nets.blocks import *
 from ..nets.backbone import *
 from ..nets.unet import *
 from ..nets.frame import *
 from ..nets.holes import *
 from ..nets.colour import *
+from ..nets.critics import *
 from ..nets.restorer import *
+from ..nets.architectures import *
 from ..nets.weights import *
 from ..restore.restorer import *
 from ..restore.album import *

@@ -13,7 +13,7 @@ from fastai.callback.core import Callback
 from fastcore.basics import patch
 from torch import nn
 
-from ..nets.restorer import bf16_is_fast
+from ..nets.blocks import bf16_is_fast
 from ..photo.errors import RestorerError
 
 # %% ../../nbs/42_learn.callbacks.ipynb #60782a35

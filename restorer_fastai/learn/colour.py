@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..nets.colour import ColourNet, chroma, luma, nearest_colour
 from .generator import part_learner, part_of
-from ..nets.restorer import computing_in
+from ..nets.blocks import computing_in
 from ..nets.backbone import Backbone, load_backbone
 
 # %% ../../nbs/46_learn.colour.ipynb #af0ce62c

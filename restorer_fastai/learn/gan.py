@@ -23,7 +23,7 @@ from fastai.torch_core import params
 from fastai.vision.gan import AdaptiveGANSwitcher, GANLoss, GANModule, GANTrainer, set_freeze_model
 from torch import nn
 
-from .critic import CriticNet
+from ..nets.critics import CriticNet
 from .callbacks import FastPrecision, norms_resting
 from .generator import FINE_ADAM
 from .learner import RestoringLearner
