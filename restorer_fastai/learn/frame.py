@@ -96,6 +96,7 @@ def kind_accuracy(
     groups = torch.tensor(groups, device=kind.device)
     return (groups[answer[0].argmax(1)] == groups[kind.as_subclass(Tensor)]).float().mean()
 
+# %% ../../nbs/44_learn.frame.ipynb #bf3ffb28
 def sign_accuracy(
     answer, # What `LookStudent` gave
     truth, # Not looked at

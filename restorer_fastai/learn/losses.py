@@ -178,6 +178,7 @@ def _named_loss(name, settings):
     try: return LOSSES[name](**settings)
     except TypeError as e: raise RestorerError(f"loss '{name}' has no such setting ({e})") from e
 
+# %% ../../nbs/40_learn.losses.ipynb #fffcc5be
 def as_weighted(
     loss, # As in `get_loss`; a loss function gets the name 'pixel'
 ) -> WeightedLoss: # Of one part or more
