@@ -243,7 +243,8 @@ def state_dict(self:LossParts,
     within_epoch:bool=True, # Is the epoch still going on?
 ) -> dict: # Empty between epochs; else sums (name -> tensor) and batches (name -> int) of each part
     "What has to be remembered to go on as if nothing had happened: plain values and tensors."
-    return dict(sums=dict(self._sums), batches=dict(self._batches)) if within_epoch else {}
+    if not within_epoch: return {}
+    return dict(sums={k: v.as_subclass(Tensor) for k,v in self._sums.items()}, batches=dict(self._batches)) # no tensors of fastai's own kind
 
 @patch
 def load_state_dict(self:LossParts,
