@@ -51,12 +51,14 @@ from ..score.tables import *
 from ..score.benchmark import *
 from ..learn.losses import *
 from ..learn.learner import *
+from ..learn.callbacks import *
 from ..learn.generator import *
 from ..learn.frame import *
 from ..learn.holes import *
 from ..learn.colour import *
 from ..learn.critic import *
 from ..learn.gan import *
+from ..learn.watch import *
 from ..train.recipe import *
 from ..train.checkpoint import *
 from ..train.report import *
