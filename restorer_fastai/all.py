@@ -27,10 +27,12 @@ from .learn.holes import *
 from .learn.colour import *
 from .learn.critic import *
 from .learn.gan import *
-from .train.recipe import *
 from .train.checkpoint import *
-from .train.run import *
+from .train.log import *
+from .train.kinds import *
+from .train.recipe import *
 from .train.report import *
+from .train.run import *
 from .restore.restorer import *
 from .restore.album import *
 from .restore.graph import *
