@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import time
+import warnings
 
 import pytest
 import yaml
@@ -66,6 +67,7 @@ MOMENTS = { # name -> how to arrange it, in the process that will die
 def run(recipe, data, out, moment=None, minutes=10.):
     import torch
     torch.set_num_threads(1) # sums in the same order in every process
+    warnings.filterwarnings('error', message='You are shadowing') # fastai's word on a callback that takes a name the learner or the model has
     if moment: MOMENTS[moment]()
     from restorer_fastai.nets.restorer import ARCHS
     from restorer_fastai.train.run import train

@@ -53,7 +53,7 @@ def make_skippable(
     "Let `dl` leave out its first `dl.skipped` batches, undecoded, in its next loop."
     dl.skipped, dl.get_idxs = 0, partial(_rest_of_epoch, dl, dl.get_idxs)
 
-# %% ../../nbs/50_train.checkpoint.ipynb #7146b7e7
+# %% ../../nbs/50_train.checkpoint.ipynb #dae26b9d
 class TrainingError(RestorerError):
     "Training went wrong; the message says how to go on."
     def __init__(self,
@@ -64,6 +64,7 @@ class TrainingError(RestorerError):
 
     def __str__(self): return self.message
 
+# %% ../../nbs/50_train.checkpoint.ipynb #5907c08b
 @contextmanager
 def told_when_full(
     path, # The file that is written
@@ -75,6 +76,7 @@ def told_when_full(
         raise TrainingError(f"{path}: could not be written ({reason}). Is the disk full? Make room and start the same command again: "
                             'it goes on from the last checkpoint, which is whole') from e
 
+# %% ../../nbs/50_train.checkpoint.ipynb #7b130423
 @contextmanager
 def writing(
     path, # The file to write
@@ -82,7 +84,7 @@ def writing(
     "`write_beside` and `told_when_full` in one: yields the temporary path."
     with told_when_full(path), write_beside(path) as tmp: yield tmp
 
-# %% ../../nbs/50_train.checkpoint.ipynb #3c3db527
+# %% ../../nbs/50_train.checkpoint.ipynb #240876c9
 def _plain(o): # fastai's tensors know more than a safe file may hold
     if isinstance(o, dict): return {k: _plain(v) for k,v in o.items()}
     return o.detach().as_subclass(torch.Tensor) if isinstance(o, torch.Tensor) else o
@@ -95,6 +97,7 @@ def memories_of(
     found = {cb.name: _plain(_state_of(cb, within_epoch)) for cb in learn.cbs}
     return {k: v for k,v in found.items() if v}
 
+# %% ../../nbs/50_train.checkpoint.ipynb #30058323
 def remind(
     learn, # A learner with the same callbacks
     memories:dict, # What `memories_of` gave
@@ -150,7 +153,7 @@ class RunState:
     @property
     def begun(self) -> bool: return bool(self.epoch or self.batch) # has this stage trained at all?
 
-# %% ../../nbs/50_train.checkpoint.ipynb #1d33feb9
+# %% ../../nbs/50_train.checkpoint.ipynb #f6b06bcd
 @patch
 def save(self:RunState):
     "Write the checkpoint, whole or not at all, and only when its weights are good. Raises TrainingError."
@@ -163,13 +166,14 @@ def save(self:RunState):
     for path in self.run.glob('best-*.safetensors'): # others than the one that the checkpoint names
         if not self.best or path.name != self.best['file']: path.unlink()
 
+# %% ../../nbs/50_train.checkpoint.ipynb #e6c88719
 @patch
 def next_stage(self:RunState):
     "The stage is done."
     self.stage, self.epoch, self.batch, self.steps, self.opt, self.memories = self.stage + 1, 0, 0, 0, None, None
     self.save()
 
-# %% ../../nbs/50_train.checkpoint.ipynb #454a1818
+# %% ../../nbs/50_train.checkpoint.ipynb #271873f9
 def read_checkpoint(
     run, # Folder of a run
 ) -> dict|None: # None when there is none
@@ -181,6 +185,7 @@ def read_checkpoint(
     if 'nets' not in saved: raise TrainingError(f"{path} was written by an older version, which named no networks: delete it to start this run anew")
     return saved
 
+# %% ../../nbs/50_train.checkpoint.ipynb #4dfee90a
 @patch
 def load(self:RunState,
     saved:dict, # What `read_checkpoint` gave
@@ -189,7 +194,7 @@ def load(self:RunState,
     for name in self.nets.keys() & saved['nets'].keys(): self.nets[name].load_state_dict(saved['nets'][name])
     for o in _PLACE: setattr(self, o, saved[o])
 
-# %% ../../nbs/50_train.checkpoint.ipynb #eafe0331
+# %% ../../nbs/50_train.checkpoint.ipynb #1495cae4
 class EpochEnd(Callback):
     "Calls `end_of_epoch` after each epoch that really trained: a resumed fit runs through the others' events too."
     trained = False
@@ -198,6 +203,7 @@ class EpochEnd(Callback):
         if self.trained: self.end_of_epoch()
         self.trained = False
 
+# %% ../../nbs/50_train.checkpoint.ipynb #581c57a1
 class Checkpoint(EpochEnd):
     "Save the run after each epoch, and every `minutes` within it; not while the loss looks bad."
     order = 80 # last
@@ -226,7 +232,7 @@ class Checkpoint(EpochEnd):
         self.state.save()
         self.saved = time.monotonic()
 
-# %% ../../nbs/50_train.checkpoint.ipynb #9e20ea2f
+# %% ../../nbs/50_train.checkpoint.ipynb #490e7138
 class ResumeEpoch(Callback):
     "Begin the first epoch where `state` stands: in the schedule, in the photos, and in what callbacks remember."
     order = -9 # after fastai has put the schedule to the epoch's beginning
@@ -247,6 +253,7 @@ class ResumeEpoch(Callback):
         self.memories = {}
         self.learn.iter += self.skipped
 
+# %% ../../nbs/50_train.checkpoint.ipynb #22bc42c7
 def load_optimiser(
     learn, # A learner
     state:RunState, # Where the run stands
@@ -291,7 +298,7 @@ class DivergenceGuard(Callback):
     def state_dict(self, within_epoch): return dict(usual=self.usual)
     def load_state_dict(self, state, within_epoch): self.usual = state['usual']
 
-# %% ../../nbs/50_train.checkpoint.ipynb #2d1445cc
+# %% ../../nbs/50_train.checkpoint.ipynb #be685565
 @patch
 def after_loss(self:DivergenceGuard):
     if not self.training: return
@@ -305,6 +312,7 @@ def after_loss(self:DivergenceGuard):
         self.stop(f'the loss ({loss:.3g}) has been above {limit:.3g} for {self.above} batches, {self.factor:g} times what is usual,')
     if self.calm: self.usual[who] = [*losses, loss][-self.memory:]
 
+# %% ../../nbs/50_train.checkpoint.ipynb #f0058e6f
 @patch
 def stop(self:DivergenceGuard,
     what:str, # Happened

@@ -101,7 +101,7 @@ def is_skipped(self:Stage,
     "Is there nothing to train for this stage?"
     return False
 
-# %% ../../nbs/52_train.kinds.ipynb #8ccb5bcd
+# %% ../../nbs/52_train.kinds.ipynb #64c262d6
 @patch
 def networks(self:Stage,
     recipe, # The run's `Recipe`
@@ -109,6 +109,7 @@ def networks(self:Stage,
     "The networks that the stage trains or reads."
     return dict(generator=partial(build_network, recipe.network))
 
+# %% ../../nbs/52_train.kinds.ipynb #f9e23c45
 @patch
 def truth(self:Stage,
     recipe, # The run's `Recipe`
@@ -116,6 +117,7 @@ def truth(self:Stage,
     "What the loader answers."
     return told_mode if recipe.network.look and recipe.on_the_fly and self.view == 'part' else None
 
+# %% ../../nbs/52_train.kinds.ipynb #df047cd9
 @patch
 def loaders(self:Stage,
     recipe, # The run's `Recipe`
@@ -129,7 +131,7 @@ def loaders(self:Stage,
                    samples=self.samples, valid_samples=recipe.valid_samples, zoom=self.zoom, truth=self.truth(recipe), seed=recipe.seed,
                    num_workers=recipe.workers, device=device)
 
-# %% ../../nbs/52_train.kinds.ipynb #82f17434
+# %% ../../nbs/52_train.kinds.ipynb #5f7e2fdf
 @patch
 def learner(self:Stage,
     recipe, # The run's `Recipe`
@@ -140,6 +142,7 @@ def learner(self:Stage,
     "What trains: every kind has its own."
     raise NotImplementedError(f'{type(self).__name__} has no learner')
 
+# %% ../../nbs/52_train.kinds.ipynb #6f6545c0
 @patch
 def fit(self:Stage,
     learn, # What `learner` gave
@@ -164,7 +167,7 @@ def guard(self:Stage,
     "What stops the stage when its loss goes astray."
     return DivergenceGuard(title, f'{self.to_lower()} of stage {state.stage + 1} in the recipe', state.way_back, **kwargs)
 
-# %% ../../nbs/52_train.kinds.ipynb #56ab0450
+# %% ../../nbs/52_train.kinds.ipynb #fb9a0a89
 @patch
 def arrive(self:Stage,
     recipe, # The run's `Recipe`
@@ -184,6 +187,7 @@ def callbacks(self:Stage,
     "What goes with the training, beside what goes with every training."
     return []
 
+# %% ../../nbs/52_train.kinds.ipynb #7bdeb07c
 @patch
 def columns(self:Stage,
     learn, # The stage's learner, at the end of an epoch
@@ -197,7 +201,7 @@ def finish(self:Stage,
     meta:dict, # For weights files
 ): "When the stage is over: what it leaves in the run's folder."
 
-# %% ../../nbs/52_train.kinds.ipynb #f38842a4
+# %% ../../nbs/52_train.kinds.ipynb #1a03c8d5
 @patch
 def write(self:Stage,
     path, # The file to write
@@ -207,6 +211,7 @@ def write(self:Stage,
     "Write a weights file. Raises TrainingError when the disk is full."
     with told_when_full(path): save_weights(path, net, meta)
 
+# %% ../../nbs/52_train.kinds.ipynb #d90dce6d
 @patch
 def read(self:Stage,
     path, # A file that `write` wrote
@@ -214,7 +219,7 @@ def read(self:Stage,
     "Read a weights file."
     return load_weights(path)
 
-# %% ../../nbs/52_train.kinds.ipynb #e729c8c2
+# %% ../../nbs/52_train.kinds.ipynb #e857390a
 class PartStage(Stage):
     "A stage in which a part of the generator learns on its own."
     part:ClassVar[tuple]=('', '') # Its setting in `NetConfig`, and what to set it to
@@ -225,6 +230,7 @@ class PartStage(Stage):
             raise RecipeError(f'a {self.kind} stage needs a network with such a part: `network: {{{name}: {such_as}}}`')
         super().check(recipe, earlier)
 
+# %% ../../nbs/52_train.kinds.ipynb #26a788bc
 @dataclass(frozen=True)
 class LookStage(PartStage):
     "What the frame is learns: sees whole photos and says which kind they are, and where their colours should be turned."
@@ -237,7 +243,7 @@ class LookStage(PartStage):
     def truth(self, recipe): return look_truth
     def learner(self, recipe, nets, dls, **kwargs): return look_learner(dls, nets['generator'].looker, **kwargs)
 
-# %% ../../nbs/52_train.kinds.ipynb #0ee93069
+# %% ../../nbs/52_train.kinds.ipynb #779fcb76
 @dataclass(frozen=True)
 class ColourStage(PartStage):
     "The colours of black-and-white photos, perhaps with a teacher beside it that knows what is in photos."
@@ -249,6 +255,7 @@ class ColourStage(PartStage):
     def truth(self, recipe): return None
     def learner(self, recipe, nets, dls, **kwargs): return colour_learner(dls, nets['generator'].colourer, teacher=recipe.teacher, **kwargs)
 
+# %% ../../nbs/52_train.kinds.ipynb #66eb51a8
 @dataclass(frozen=True)
 class HolesStage(PartStage):
     "Where nothing is left of the photo: sees parts of it."
@@ -334,11 +341,12 @@ def finish(self:GeneratorStage, state, meta):
     super(GeneratorStage, self).finish(state, meta)
     self.write(state.run/f'pretrained-{self.size}.safetensors', state.nets['generator'], meta)
 
-# %% ../../nbs/52_train.kinds.ipynb #97f1f684
+# %% ../../nbs/52_train.kinds.ipynb #dbc41bf2
 class WithCritic(Stage):
     "A stage that needs a critic beside the generator."
     def networks(self, recipe): return super().networks(recipe) | dict(critic=partial(CriticNet, **recipe.critic))
 
+# %% ../../nbs/52_train.kinds.ipynb #a7a530cd
 @dataclass(frozen=True)
 class CriticStage(WithCritic):
     "The critic learns to tell restored photos from real ones; `samples` are of each."
@@ -389,12 +397,13 @@ def learner(self:GanStage, recipe, nets, dls, opt_func=FINE_ADAM, **kwargs):
 def fit(self:GanStage, learn, recipe, start_epoch=0):
     learn.fit_one_cycle(self.epochs, [self.lr, self.critic_lr], start_epoch=start_epoch, moms=(0., 0., 0.))
 
-# %% ../../nbs/52_train.kinds.ipynb #f5d2582d
+# %% ../../nbs/52_train.kinds.ipynb #a65c623b
 STAGE_KINDS = {o.kind: o for o in (LookStage, ColourStage, HolesStage, GeneratorStage, CriticStage, GanStage)}
 
 def _is_default(name, value): # an older recipe, written out, has the settings of all kinds in every stage
     return any(f.name == name and f.default in (value, tuple(value) if isinstance(value, list) else value) for o in STAGE_KINDS.values() for f in fields(o))
 
+# %% ../../nbs/52_train.kinds.ipynb #6790dbb7
 def make_stage(
     kind:str, # A key of `STAGE_KINDS`
     **settings # What a recipe says of it

@@ -115,9 +115,10 @@ def end_of_epoch(self:EpochLog):
     numbers = [f'{k} {row[k]:.4g}' for k in dict.fromkeys(shown) if isinstance(row.get(k), (int, float))]
     self.say('  '.join([self.title, f'epoch {self.epoch+1}/{self.n_epoch}', *numbers]))
 
-# %% ../../nbs/51_train.log.ipynb #ebec64df
+# %% ../../nbs/51_train.log.ipynb #227d7294
 def _mean(values): return sum(values)/len(values) if values else float('nan')
 
+# %% ../../nbs/51_train.log.ipynb #21529f49
 class TurnTable(EpochEnd):
     "Write each epoch's turns to `turns.csv`; `columns` is what they come to, for `log.csv`. Needs a `TurnLog`."
     order = 64 # after TurnLog, before EpochLog
@@ -150,7 +151,7 @@ def columns(self:TurnTable) -> dict: # Column -> value
     return dict(accuracy=right, generator_loss=losses['generator'], critic_loss=losses['critic'], generator_batches=switcher.n_generator,
                 critic_batches=switcher.n_critic, critic_capped=switcher.n_capped)
 
-# %% ../../nbs/51_train.log.ipynb #a9d9232f
+# %% ../../nbs/51_train.log.ipynb #388943f5
 def processor_of(
     device:torch.device, # What trains
 ) -> str: # As the maker calls it
@@ -159,6 +160,7 @@ def processor_of(
     try: return next(o.split(':', 1)[1].strip() for o in open('/proc/cpuinfo', encoding='utf-8') if o.startswith('model name'))
     except (OSError, StopIteration): return platform.processor() or platform.machine()
 
+# %% ../../nbs/51_train.log.ipynb #ea141a9b
 def machine_facts(
     device, # What trains
 ) -> dict: # Of str and int, for JSON
@@ -169,6 +171,7 @@ def machine_facts(
 
 def utc_now() -> str: return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
+# %% ../../nbs/51_train.log.ipynb #5c6af394
 def note_facts(
     run:Path, # Folder of the run
     stage:str|None=None, # Name of the stage they are about; None: the whole run
@@ -181,13 +184,14 @@ def note_facts(
     where.update(facts)
     with writing(path) as tmp: tmp.write_text(json.dumps(noted, indent=1), encoding='utf-8')
 
-# %% ../../nbs/51_train.log.ipynb #c2721177
+# %% ../../nbs/51_train.log.ipynb #38d6d1b1
 def as_scored(
     learn, # A learner, perhaps with a `WeightEMA`
 ): # A context
     "Within, the network that restores has its averaged weights, if there are any."
     return learn.weight_ema.swapped() if hasattr(learn, 'weight_ema') else nullcontext()
 
+# %% ../../nbs/51_train.log.ipynb #36b6b100
 class SampleSheet(EpochEnd):
     "Save a `sample_sheet` of the first validation photos after each epoch."
     order = 70
@@ -202,7 +206,7 @@ class SampleSheet(EpochEnd):
         with as_scored(self.learn): sheet = sample_sheet(restoring_net(self.model), self.batch)
         write_photo(self.folder/'samples'/f'{self.title}-{self.epoch+1:03d}.jpg', sheet)
 
-# %% ../../nbs/51_train.log.ipynb #601cf1db
+# %% ../../nbs/51_train.log.ipynb #c537ab7c
 def same_photos(
     best:dict|None, # `RunState.best`
     about, # The stage: its `result` (the name of the network), `size` and `view`
@@ -210,6 +214,7 @@ def same_photos(
     "Was the best network so far scored on the same photos?"
     return best is not None and (best['network'], best['size'], best['view']) == (about.result, about.size, about.view)
 
+# %% ../../nbs/51_train.log.ipynb #cdabca23
 def offer_network(
     state:RunState, # Of the run; its `best` is what is kept
     title:str, # Name of the stage

@@ -72,7 +72,7 @@ def without_folders(self:Recipe) -> dict: # As `to_dict`
     d = self.to_dict()
     return bare(d) | dict(stages=[bare(o) for o in d['stages']])
 
-# %% ../../nbs/53_train.recipe.ipynb #aacf1322
+# %% ../../nbs/53_train.recipe.ipynb #c78a2df0
 def name_of_stage(
     i:int, # Its index
     kind:str, # A key of `STAGE_KINDS`
@@ -81,6 +81,7 @@ def name_of_stage(
     "How a stage is called in the log, the pictures and the bars."
     return f'{i+1:02d}-{kind}-{size}'
 
+# %% ../../nbs/53_train.recipe.ipynb #7ca61ace
 def stage_name(
     recipe:Recipe, # The run's recipe
     i:int, # Index of the stage
@@ -88,6 +89,7 @@ def stage_name(
     "The name of a stage of a recipe."
     return name_of_stage(i, recipe.stages[i].kind, recipe.stages[i].size)
 
+# %% ../../nbs/53_train.recipe.ipynb #f54dce65
 def stage_seed(
     recipe:Recipe, # The run's recipe
     i:int, # Index of the stage
@@ -104,16 +106,18 @@ def networks_of(
     for stage in recipe.stages: found = stage.networks(recipe) | found
     return found
 
-# %% ../../nbs/53_train.recipe.ipynb #95ffcefc
+# %% ../../nbs/53_train.recipe.ipynb #d6985562
 def _said(make, settings, where): # the recipe's error, with its place
     try: return make(**settings)
     except (TypeError, ValueError) as e: raise RecipeError(f"{where}: {e}") from e
 
+# %% ../../nbs/53_train.recipe.ipynb #bcd0c055
 def _known(cls, settings, where):
     unknown = set(settings) - {f.name for f in fields(cls)}
     if unknown: raise RecipeError(f"{where}: {sorted(unknown)} is not part of a recipe; known: {[f.name for f in fields(cls)]}")
     return settings
 
+# %% ../../nbs/53_train.recipe.ipynb #61495a31
 def recipe_from_dict(
     d:dict, # What `Recipe.to_dict` gave, or a YAML file says
     where='recipe', # What to call it in an error message

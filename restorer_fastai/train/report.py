@@ -46,7 +46,7 @@ class RunRecords:
         last = self.log.iloc[-1]
         return f"Not finished: the last epoch done is {last.epoch} of stage {last.stage}. The same command goes on from there."
 
-# %% ../../nbs/54_train.report.ipynb #55be4a3b
+# %% ../../nbs/54_train.report.ipynb #61514b94
 def _new_figure(height=2.6):
     from matplotlib.figure import Figure # not pyplot: a training run must not change what its notebook draws with
     return Figure(figsize=(6.4, height), dpi=120, layout='constrained')
@@ -66,6 +66,7 @@ def _plot_stages(ax, log, column, name, colour): # a curve that breaks where a s
         ours = (log.stage == stage).to_numpy() & log[column].notna().to_numpy()
         ax.plot(x[ours], log[column][ours], 'o-', ms=4, color=colour, label=name if i == 0 else None)
 
+# %% ../../nbs/54_train.report.ipynb #533d458e
 def plot_epochs(
     log:pd.DataFrame, # What `log.csv` holds
     columns:dict, # Column -> its name in the legend
@@ -98,7 +99,7 @@ def _outcome(o):
     rows = [[k, _number(float(v), 4)] for k,v in model['scores'].items()]
     return [P(o.state), html_table(['Measure', 'Value'], rows, 'Held-out photos, as the network kept restores them')]
 
-# %% ../../nbs/54_train.report.ipynb #5db17361
+# %% ../../nbs/54_train.report.ipynb #2fc45957
 def curve_titles(
     log:pd.DataFrame, # What `log.csv` holds
 ) -> dict: # Column -> title
@@ -106,6 +107,7 @@ def curve_titles(
     titles = {column: title for kind in STAGE_KINDS.values() for column,title in kind.titles.items()}
     return {k: title for k,title in titles.items() if k in log and log[k].notna().any()}
 
+# %% ../../nbs/54_train.report.ipynb #5315f8ec
 def _curves(o):
     if o.log.empty: return P('No epoch is done yet.')
     model = o.facts.get('model') or o.facts.get('kept') or {}
@@ -117,6 +119,7 @@ def _curves(o):
 
 def _figure(fig, title): return html_picture(figure_pixels(fig), title, short_side=2000, quality=90)
 
+# %% ../../nbs/54_train.report.ipynb #c330135c
 def _turns(o):
     if o.turns.empty: return P('No GAN stage has trained yet.')
     return [_figure(plot_turns(rows.to_dict('records')), f'{stage}: who trained when') for stage,rows in o.turns.groupby('stage')]
@@ -130,7 +133,7 @@ def _pictures(o, most=8):
               'and so is their damage as long as the size is.'),
             *(html_picture(read_photo(p), f'Samples after {p.stem}', caption=p.stem, short_side=300) for p in chosen)]
 
-# %% ../../nbs/54_train.report.ipynb #ed27bcef
+# %% ../../nbs/54_train.report.ipynb #33e35627
 def _stages(o):
     rows = []
     for i,stage in enumerate(o.recipe['stages']):
@@ -143,11 +146,13 @@ def _stages(o):
     head = ['Stage', 'Networks', 'Epochs', 'Batch', 'Rate', 'Seed', 'Trained', 'Photos/s', 'Began (UTC)', 'Ended (UTC)']
     return html_table(head, rows, 'What was trained, and how long')
 
+# %% ../../nbs/54_train.report.ipynb #f46510fb
 def _epochs(o):
     if o.log.empty: return P('None yet.')
     shown = [c for c in o.log if c not in ('kind', 'size', 'seconds', 'loss_weights') and o.log[c].notna().any()]
     return html_table(shown, [[_number(v) for v in row] for row in o.log[shown].itertuples(index=False)], 'Every epoch, as in log.csv')
 
+# %% ../../nbs/54_train.report.ipynb #57bc0a2a
 def _setting(o):
     facts = {'Recipe': o.recipe.get('name'), 'Seed': o.recipe.get('seed')}
     facts |= {f'Data set: {k}': v for k,v in o.facts.get('data', {}).items()}

@@ -80,7 +80,7 @@ def claim_run(
     run.mkdir(parents=True, exist_ok=True)
     with writing(path) as tmp: tmp.write_text(f'{first}\n' + yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding='utf-8')
 
-# %% ../../nbs/55_train.run.ipynb #625a35f3
+# %% ../../nbs/55_train.run.ipynb #e53d6a71
 def fresh_networks(
     recipe:Recipe, # The run's recipe
 ) -> dict: # Name -> network
@@ -91,6 +91,7 @@ def fresh_networks(
         nets[name] = build().to(memory_format=torch.channels_last) # as training leaves them
     return nets
 
+# %% ../../nbs/55_train.run.ipynb #8229ce54
 def start_generator(
     recipe:Recipe, # Says what to begin with
     net, # The generator
@@ -103,6 +104,7 @@ def start_generator(
         net.load_state_dict(given.state_dict())
     if recipe.pretrained: load_encoder(net, recipe.pretrained)
 
+# %% ../../nbs/55_train.run.ipynb #104466ac
 def begin_run(
     recipe:Recipe, # What to train
     run:Path, # Folder of the run
@@ -117,7 +119,7 @@ def begin_run(
     elif 'generator' in state.nets: start_generator(recipe, state.nets['generator'])
     return state
 
-# %% ../../nbs/55_train.run.ipynb #d09bdcb7
+# %% ../../nbs/55_train.run.ipynb #78d78106
 def training_meta(
     recipe:Recipe, # The run's recipe
     data, # Built data set
@@ -129,6 +131,7 @@ def training_meta(
     return dict(recipe=recipe.without_folders(), stage=stage_name(recipe, i), mix=mix.to_dict(), sizes=[o.size for o in recipe.stages[:i+1]],
                 photos=dataset_info(data)['counts'], seed=recipe.seed, stage_seeds={stage_name(recipe, j): stage_seed(recipe, j) for j in range(i+1)})
 
+# %% ../../nbs/55_train.run.ipynb #e737a02a
 def last_scores(
     run:Path, # Folder of the run
 ) -> dict: # Column -> value; empty when no photos were scored
@@ -136,6 +139,7 @@ def last_scores(
     rows = [r for r in read_rows(run/'log.csv') if r.get('psnr')]
     return {k: float(rows[-1][k]) for k in ('score', 'psnr', 'ssim') if rows[-1].get(k)} if rows else {}
 
+# %% ../../nbs/55_train.run.ipynb #342b4fb3
 def finish_run(
     recipe:Recipe, # The run's recipe
     state:RunState, # All its stages done
@@ -153,7 +157,7 @@ def finish_run(
     note_facts(run, ended=utc_now(), model=kept | dict(scores=meta['scores']))
     return run/'model.safetensors'
 
-# %% ../../nbs/55_train.run.ipynb #f6177db1
+# %% ../../nbs/55_train.run.ipynb #32e966d7
 def train_stage(
     recipe:Recipe, # The run's recipe
     state:RunState, # Where the run stands
@@ -171,6 +175,7 @@ def train_stage(
     note_facts(run, title, ended=utc_now())
     state.next_stage()
 
+# %% ../../nbs/55_train.run.ipynb #7848d0f2
 def try_report(
     run:Path, # Folder of the run
 ):
