@@ -21,6 +21,7 @@ unexport PYTHONPATH
 BIN := $(abspath $(VENV))/bin
 LATEST_BIN := $(abspath $(LATEST))/bin
 REQUIREMENTS := settings.ini setup.py pyproject.toml
+NBDEV3_TESTS := 01_photo.disk 40_learn.losses
 # A log of a server needs no download bars; a person does.
 QUIET := $(if $(CI),--quiet)
 SAY = @printf '\n== %s  %s\n' "$$(date +%H:%M:%S)"
@@ -29,7 +30,7 @@ help:
 	@echo 'make demo         install, degrade sample photos, train a small network, restore two photos (about 10 minutes)'
 	@echo 'make benchmark    the table of scores in README.md: PHOTOS="NAME=FOLDER ..." of clean photos, OPTIONS="..." of benchmarks/quality.py'
 	@echo 'make test         install, then run the library notebooks and pytest'
-	@echo 'make test-latest  the wheel in a fresh environment with the newest fastai: pytest and every tutorial'
+	@echo 'make test-latest  the wheel in a fresh environment with the newest fastai: pytest, every tutorial, nbdev 3'
 	@echo 'make ci           check + test + test-latest'
 	@echo 'make check        are notebooks, modules and README.md in step? (changes nothing)'
 	@echo 'make prepare      bring them in step: clean and export the notebooks, write README.md'
@@ -110,15 +111,19 @@ test-latest: $(LATEST)/.made
 	cd $(LATEST)/empty && TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 RESTORER_LANE=latest $(LATEST_BIN)/pytest --rootdir $(CURDIR) -c $(CURDIR)/pyproject.toml --durations 5 $(CURDIR)/tests
 	$(SAY) 'Every tutorial, whole, from an empty folder'
 	rm -rf $(LATEST)/tmp && mkdir $(LATEST)/tmp
-	TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 $(LATEST_BIN)/python tests/run_tutorials.py
+	TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 $(LATEST_BIN)/python tools/run_tutorials.py
 	rm -rf $(LATEST)/tmp
+	$(SAY) 'nbdev 3 in the same tree: export and clean change nothing, two notebooks pass'
+	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade 'nbdev>=3.3,<4' nbconvert
+	$(LATEST_BIN)/python tools/check_notebooks.py
+	$(foreach o,$(NBDEV3_TESTS),$(LATEST_BIN)/nbdev-test --path nbs/$(o).ipynb --do_print &&) true
 
 check: $(VENV)/.installed-dev
 	$(SAY) 'Notebooks clean and exported, README.md and links in step'
-	$(BIN)/python tests/check_notebooks.py
+	$(BIN)/python tools/check_notebooks.py
 
 prepare readme: $(VENV)/.installed-dev
-	$(BIN)/python tests/check_notebooks.py --fix
+	$(BIN)/python tools/check_notebooks.py --fix
 
 # An environment with PyTorch's CUDA build takes 6.4 GB; a machine that only runs the tests ($CI is set) need not hold two.
 ci: check test
@@ -128,7 +133,7 @@ ci: check test
 
 clean:
 	rm -rf build dist demo *.egg-info .pytest_cache
-	find nbs restorer_fastai tests data_prep benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find nbs restorer_fastai tests tools data_prep benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 clean-all: clean
 	rm -rf $(VENV) $(LATEST)

@@ -16,7 +16,6 @@ setup(
     long_description_content_type='text/markdown',
     author=cfg['author'],
     author_email=cfg['author_email'],
-    url=cfg['git_url'],
     keywords=cfg['keywords'].split(),
     classifiers=[
         'Development Status :: 3 - Alpha',
@@ -32,6 +31,6 @@ setup(
     extras_require={k.removesuffix('_requirements'): v.split() for k, v in cfg.items() if k.endswith('_requirements')},
     entry_points={'console_scripts': cfg['console_scripts'].split(),
                   'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
-    package_data={cfg['lib_name']: ['recipes/*.yaml', 'pretrained/*.safetensors']},
+    package_data={cfg['lib_name']: ['recipes/*.yaml', 'pretrained/*.safetensors', 'pretrained/*.json']},
     zip_safe=False,
 )

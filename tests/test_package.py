@@ -3,8 +3,10 @@ import ast
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,9 +49,15 @@ def used_rooms(code, module, known):
     "Those of the rooms `known` that the source text of `module` imports."
     return {name for name in imported_names(code, module) if name in known}
 
+FLOORS = ('photo', 'degrade', 'nets', 'baselines', 'restore', 'data', 'score', 'learn', 'train', 'oldphoto', 'superres', 'colourhistory', 'web', 'cli') # as things flow
+
+def place(module, number):
+    "Where a room lies in the flow: its floor, then its number."
+    return FLOORS.index(module.split('.')[0]), number[module]
+
 def too_late(code, module, number):
-    "Rooms that `module` must not use: its own number or a higher one."
-    return {name for name in used_rooms(code, module, number) if number[name] >= number[module]}
+    "Rooms that `module` must not use: they lie on its own floor with a number no lower than its own, or on a later floor."
+    return {name for name in used_rooms(code, module, number) if place(name, number) >= place(module, number)}
 
 def numbers_of_rooms(): return {module_name(p): int(n) for p, n in rooms().items()}
 
@@ -116,6 +124,26 @@ def test_no_two_rooms_export_the_same_name():
         for o in importlib.import_module(f'restorer_fastai.{name}').__all__: owners.setdefault(o, []).append(name)
     assert not {o: ns for o, ns in owners.items() if len(ns) > 1 and 'cli' not in ns}
 
+def test_nothing_needs_nbdev():
+    for module in numbers_of_rooms():
+        imports = [o for o in ast.walk(ast.parse(source(module))) if isinstance(o, (ast.Import, ast.ImportFrom))]
+        names = {a for o in imports for a in [getattr(o, 'module', None) or '', *(a.name for a in o.names)]}
+        assert not {a.split('.')[0] for a in names} & {'nbdev', 'execnb'}, module
+
+@pytest.mark.skipif(not (CHECKOUT/'setup.py').exists(), reason='for a checkout')
+def test_a_source_distribution_builds(tmp_path):
+    "From an archive of the sources alone, as `pip install FILE.tar.gz` does; without the weights, which only make it slow."
+    src = shutil.copytree(CHECKOUT, tmp_path/'src', ignore=lambda folder, names: [n for n in names if n.startswith('.') or n.endswith(('.safetensors', '.ipynb', '.egg-info'))])
+    def setup(folder, *words): subprocess.run([sys.executable, 'setup.py', '-q', *words], cwd=folder, check=True, capture_output=True, text=True, timeout=300)
+    setup(src, 'sdist')
+    archive, = (src/'dist').glob('*.tar.gz')
+    shutil.unpack_archive(archive, tmp_path/'out')
+    unpacked, = (tmp_path/'out').iterdir()
+    setup(unpacked, 'bdist_wheel')
+    wheel, = (unpacked/'dist').glob('*.whl')
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    assert {'restorer_fastai/recipes/reference.yaml', 'restorer_fastai/photo/disk.py', 'restorer_fastai/all/__init__.py'} <= inside
+
 def test_versions_agree(): assert restorer_fastai.__version__ == version('restorer_fastai')
 
 def numbers(package): return tuple(int(o) for o in re.findall(r'\d+', version(package))[:3])
@@ -128,5 +156,4 @@ def test_development_lane():
 @pytest.mark.skipif(LANE != 'latest', reason='for the lane that students have')
 def test_latest_lane():
     assert (2, 8, 7) < numbers('fastai') < (2, 9) and numbers('fastcore') >= (2,)
-    assert importlib.util.find_spec('nbdev') is None
     assert 'site-packages' in PACKAGE.parts and CHECKOUT/'restorer_fastai' != PACKAGE

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..photo.disk import write_beside
-from ..nets.restorer import InFloat32, Repairs, bf16_is_fast, plain_copy
+from ..nets.blocks import bf16_is_fast, InFloat32
+from ..nets.restorer import plain_copy, Repairs
 from ..nets.frame import Context, LooksFirst
 from ..nets.unet import ResNetBlock
 from .restorer import Restorer

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from PIL import Image
 from torch import nn
 from ..nets.colour import add_colour, luma, sample_colours
-from ..nets.holes import fill_lost
+from ..nets.holes import fill_holes
 from ..photo.imaging import from_pil, from_tensor, open_photo, read_photo, rgb_to_ycbcr, to_float, to_tensor, to_uint8
 from ..nets.restorer import ARCHS, NORMS, NetConfig, RestorerNet, build_network, plain_copy
 from ..nets.frame import FRAME_KINDS, MODES, colour_transform
@@ -174,7 +174,7 @@ def look(self:Restorer,
 @torch.inference_mode()
 def _run(self:Restorer, x, context, lost=None):
     "One tile (1, 3, h, w), filled where it is `lost` (h, w), through the network -> (h, w, 3) float32 in [0, 1]."
-    if lost is not None: x = fill_lost(x, torch.from_numpy(lost)[None, None])
+    if lost is not None: x = fill_holes(x, torch.from_numpy(lost)[None, None])
     x = x.to(self.device, memory_format=torch.channels_last)
     with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None): y = self.net(x, context)
     if not torch.isfinite(y).all():

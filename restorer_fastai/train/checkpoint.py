@@ -84,7 +84,7 @@ def writing(
     "`write_beside` and `told_when_full` in one: yields the temporary path."
     with told_when_full(path), write_beside(path) as tmp: yield tmp
 
-# %% ../../nbs/50_train.checkpoint.ipynb #240876c9
+# %% ../../nbs/50_train.checkpoint.ipynb #d355cde4
 def _plain(o): # fastai's tensors know more than a safe file may hold
     if isinstance(o, dict): return {k: _plain(v) for k,v in o.items()}
     return o.detach().as_subclass(torch.Tensor) if isinstance(o, torch.Tensor) else o
@@ -94,33 +94,17 @@ def memories_of(
     within_epoch:bool, # Between two batches, and not at the end of an epoch
 ) -> dict: # Name of a callback -> its state
     "What the callbacks of `learn` have to remember, as plain values and tensors."
-    found = {cb.name: _plain(_state_of(cb, within_epoch)) for cb in learn.cbs}
+    found = {cb.name: _plain(cb.state_dict(within_epoch)) for cb in learn.cbs if hasattr(type(cb), 'state_dict')}
     return {k: v for k,v in found.items() if v}
 
-# %% ../../nbs/50_train.checkpoint.ipynb #30058323
+# %% ../../nbs/50_train.checkpoint.ipynb #6197ee3e
 def remind(
     learn, # A learner with the same callbacks
     memories:dict, # What `memories_of` gave
     within_epoch:bool, # As it was told
 ):
     "Give the callbacks of `learn` back what they remembered."
-    for name,state in memories.items(): _give_state(getattr(learn, name), state, within_epoch)
-
-# %% ../../nbs/50_train.checkpoint.ipynb #96a5c29e
-_SHIM = dict(turn_taker=(['gen_mode'], []), threshold_switcher=(['in_a_row'], ['n_generator', 'n_critic', 'n_capped', 'critic_losses']),
-             loss_parts=([], ['_sums', '_batches'])) # until these have the two methods themselves
-
-def _state_of(cb, within_epoch):
-    if cb.name == 'weight_ema': return cb.state_dict()
-    if hasattr(type(cb), 'state_dict'): return cb.state_dict(within_epoch)
-    lasting, current = _SHIM.get(cb.name, ([], []))
-    return {o: getattr(cb, o) for o in lasting + current*within_epoch}
-
-def _give_state(cb, state, within_epoch):
-    if cb.name == 'weight_ema': return cb.load_state_dict(state)
-    if hasattr(type(cb), 'load_state_dict'): return cb.load_state_dict(state, within_epoch)
-    for k,v in state.items(): setattr(cb, k, v)
-    if cb.name == 'turn_taker': cb.switch(cb.gen_mode)
+    for name,state in memories.items(): getattr(learn, name).load_state_dict(state, within_epoch)
 
 # %% ../../nbs/50_train.checkpoint.ipynb #f23812e9
 def optimiser_state(

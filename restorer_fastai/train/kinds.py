@@ -7,7 +7,7 @@ __all__ = ['MIN_SIZE', 'OPTIMISERS', 'FROZEN', 'COIN', 'STAGE_KINDS', 'RecipeErr
            'LookStage', 'ColourStage', 'HolesStage', 'RestoringStage', 'GeneratorStage', 'WithCritic', 'CriticStage',
            'GanStage', 'make_stage']
 
-# %% ../../nbs/52_train.kinds.ipynb #9e457714
+# %% ../../nbs/52_train.kinds.ipynb #4a0c1687
 import json
 import math
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,15 +21,18 @@ from fastcore.basics import patch
 
 from ..photo.errors import RestorerError
 from ..data.loaders import get_dls, VIEWS
+from ..nets.critics import CriticNet
 from ..nets.restorer import build_network
 from ..nets.weights import load_weights, save_weights
 from ..score.metrics import psnr_metric, RestorationScore, ssim_metric
 from ..learn.colour import colour_learner
-from ..learn.critic import critic_dls, critic_learner, CriticNet
+from ..learn.critic import critic_dls, critic_learner
 from ..learn.frame import look_learner, look_truth, told_mode
-from ..learn.gan import GanLearner, TensorBoardLog, TurnLog
-from ..learn.generator import FINE_ADAM, generator_learner, HeadOnly, NormsAtRest, slower_encoder, WeightEMA
+from ..learn.callbacks import HeadOnly, NormsAtRest, WeightEMA
+from ..learn.gan import GanLearner, TurnLog
+from ..learn.generator import FINE_ADAM, generator_learner, slower_encoder
 from ..learn.holes import hole_learner, hole_truth
+from ..learn.watch import TensorBoardLog
 from .checkpoint import DivergenceGuard, told_when_full
 from .log import add_rows, KeepBest, offer_network, same_photos, SampleSheet, TurnTable
 
@@ -230,7 +233,7 @@ class PartStage(Stage):
             raise RecipeError(f'a {self.kind} stage needs a network with such a part: `network: {{{name}: {such_as}}}`')
         super().check(recipe, earlier)
 
-# %% ../../nbs/52_train.kinds.ipynb #26a788bc
+# %% ../../nbs/52_train.kinds.ipynb #0e309a2b
 @dataclass(frozen=True)
 class LookStage(PartStage):
     "What the frame is learns: sees whole photos and says which kind they are, and where their colours should be turned."
@@ -241,9 +244,9 @@ class LookStage(PartStage):
     titles = dict(sign='Negatives told from positives, share', accuracy='Right answers, share')
 
     def truth(self, recipe): return look_truth
-    def learner(self, recipe, nets, dls, **kwargs): return look_learner(dls, nets['generator'].looker, **kwargs)
+    def learner(self, recipe, nets, dls, **kwargs): return look_learner(dls, nets['generator'], **kwargs)
 
-# %% ../../nbs/52_train.kinds.ipynb #779fcb76
+# %% ../../nbs/52_train.kinds.ipynb #21426b2e
 @dataclass(frozen=True)
 class ColourStage(PartStage):
     "The colours of black-and-white photos, perhaps with a teacher beside it that knows what is in photos."
@@ -253,7 +256,7 @@ class ColourStage(PartStage):
     alone_reads = ('teacher',)
 
     def truth(self, recipe): return None
-    def learner(self, recipe, nets, dls, **kwargs): return colour_learner(dls, nets['generator'].colourer, teacher=recipe.teacher, **kwargs)
+    def learner(self, recipe, nets, dls, **kwargs): return colour_learner(dls, nets['generator'], teacher=recipe.teacher, **kwargs)
 
 # %% ../../nbs/52_train.kinds.ipynb #66eb51a8
 @dataclass(frozen=True)

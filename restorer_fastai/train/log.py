@@ -7,7 +7,7 @@ __all__ = ['FIRST_COLUMNS', 'LAST_COLUMNS', 'StageProgress', 'add_rows', 'forget
            'machine_facts', 'utc_now', 'note_facts', 'as_scored', 'SampleSheet', 'same_photos', 'offer_network',
            'KeepBest']
 
-# %% ../../nbs/51_train.log.ipynb #a4b598c3
+# %% ../../nbs/51_train.log.ipynb #94a0ddb9
 import json
 import platform
 import time
@@ -23,7 +23,8 @@ from fastcore.basics import patch
 from ..photo.disk import read_rows, write_rows
 from ..photo.imaging import write_photo
 from ..learn.gan import Turn
-from ..learn.generator import restoring_net, sample_sheet
+from ..learn.callbacks import restoring_net
+from ..learn.watch import sample_sheet
 from .checkpoint import EpochEnd, RunState, told_when_full, writing
 
 # %% ../../nbs/51_train.log.ipynb #c45d77bc

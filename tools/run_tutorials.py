@@ -1,7 +1,7 @@
 """Run the tutorials whole, as a student on Colab does: each in a fresh kernel, from an empty folder.
 
-    RESTORER_QUICK=1 python tests/run_tutorials.py          # all of them
-    RESTORER_QUICK=1 python tests/run_tutorials.py 03 05    # those whose name starts so
+    RESTORER_QUICK=1 python tools/run_tutorials.py          # all of them
+    RESTORER_QUICK=1 python tools/run_tutorials.py 03 05    # those whose name starts so
 """
 import os
 import sys
