@@ -59,8 +59,11 @@ from ..learn.colour import *
 from ..learn.critic import *
 from ..learn.gan import *
 from ..learn.watch import *
-from ..train.recipe import *
 from ..train.checkpoint import *
+from ..train.log import *
+from ..train.kinds import *
+from ..train.recipe import *
 from ..train.report import *
+from ..train.run import *
 from ..train.run import *
 from ..web.app import *
