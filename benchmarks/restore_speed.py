@@ -30,7 +30,6 @@ import numpy as np
 import torch
 import typer
 from PIL import Image
-import restorer_fastai.restore.graph # `Restorer.faster` and `export_onnx`
 from restorer_fastai.photo.imaging import from_tensor, sample_photo, to_tensor, to_uint8
 from restorer_fastai import Restorer
 

@@ -225,14 +225,13 @@ def _restorer(model, trusted, tile, exact):
     restorer = Restorer.load(model, trusted, tile=tile)
     return restorer if exact or trusted else restorer.faster()
 
-def _plan_restore(paths, out, suffix, side_files, overwrite, lost):
+def _say_plan(plan, overwrite):
     "Say what `restore` would do, and do nothing."
-    from restorer_fastai.restore.album import plan_album, printable
-    jobs = plan_album(paths, out, suffix, side_files, missed := [], lost)
-    todo = [job for job in jobs if overwrite or not os.path.isfile(job.result)]
-    for job in jobs: typer.echo(printable(f'{job.photo} -> {job.result}{"" if job in todo else " (already there)"}'))
-    typer.echo(f'{len(todo)} to restore, {len(jobs) - len(todo)} already there; nothing was done')
-    _exit_with(len(jobs), sum(map(_say_failed, missed)))
+    from restorer_fastai.restore.plan import printable
+    done = set() if overwrite else plan.there()
+    for job in plan.jobs: typer.echo(printable(f'{job.photo} -> {job.result}{" (already there)" if job in done else ""}'))
+    typer.echo(f'{len(plan.jobs) - len(done)} to restore, {len(done)} already there; nothing was done')
+    _exit_with(len(plan.jobs), sum(map(_say_failed, plan.missed)))
 
 # %% ../nbs/99_cli.ipynb #fe25d6b7
 @app.command()
@@ -241,6 +240,7 @@ def restore(
     out:Annotated[Path, typer.Option(help='Folder for the restored photos')],
     model:Model='reference',
     mode:Annotated[PhotoMode, typer.Option(help='What the photos are, if you know better than the network')]=PhotoMode.auto,
+    mask:Annotated[Path, typer.Option(help='Where you know that nothing is left of a photo: a picture of its size, light there; or a folder with such a NAME.png for each photo')]=None,
     strength:Annotated[float, typer.Option(min=0, max=1, help='How much of the restoration: 0 leaves a photo as it is (a negative becomes a plain positive)')]=1.,
     keep_luma:Annotated[bool, typer.Option('--keep-luma', help='For black-and-white photos: take only colour from the network, keep the brightness of every pixel')]=False,
     roll:Annotated[bool, typer.Option('--roll', help='The negatives in each folder are one roll of film: give them one look')]=False,
@@ -249,21 +249,23 @@ def restore(
     side_files:Annotated[bool, typer.Option('--side-files', help='Write beside each result NAME.invented.png, which marks what was made up, and a report.html in each folder')]=False,
     overwrite:Annotated[bool, typer.Option('--overwrite', help='Restore again what is in OUT already')]=False,
     dry_run:Annotated[bool, typer.Option('--dry-run', help='Say what would be done, and do nothing')]=False,
-    lost:Annotated[Path, typer.Option(help='Where you know that nothing is left of a photo: a picture of its size, light there; or a folder with such a NAME.png for each photo')]=None,
     tile:Annotated[int, typer.Option(help='Larger photos are done in tiles of so many pixels, a multiple of 32; smaller needs less memory')]=512,
     exact:Exact=False,
     trusted:Trusted=False,
+    lost:Annotated[Path, typer.Option('--lost', hidden=True)]=None, # what --mask was called
 ):
     "Restore photos, and all photos in folders. Started again, it goes on where it was stopped."
     if keep_luma and mode in (PhotoMode.negative, PhotoMode.photo):
         raise typer.BadParameter(f'--keep-luma is for black-and-white photos, not for --mode {mode.value}')
-    if dry_run: return _plan_restore(paths, out, suffix, side_files, overwrite, lost)
-    from restorer_fastai.restore.album import plan_album, printable
-    plan_album(paths, out, suffix, side_files, [], lost) # what is wrong with these is said before the network is loaded
-    known = None if mode is PhotoMode.auto else mode.value.replace('-', '_')
+    from restorer_fastai.restore.album import restore_album
+    from restorer_fastai.restore.options import AlbumOptions, RestoreOptions
+    from restorer_fastai.restore.plan import plan_album, printable
+    options = RestoreOptions(None if mode is PhotoMode.auto else mode.value.replace('-', '_'), mask or lost, strength, keep_luma)
+    files = AlbumOptions(quality, overwrite, suffix, side_files, roll)
+    plan = plan_album(paths, out, options.mask, files) # what is wrong with it is said before the network is loaded
+    if dry_run: return _say_plan(plan, overwrite)
     def tell(photo, became): typer.echo(f'{printable(photo)}: {became}')
-    summary = _restorer(model, trusted, tile, exact).restore_folder(paths, out, suffix, overwrite, mode=known, quality=quality, strength=strength,
-        keep_luma=keep_luma, roll=roll, side_files=side_files, on_photo=tell, lost=lost)
+    summary = restore_album(_restorer(model, trusted, tile, exact), plan, options, files, on_photo=tell)
     for page in summary.reports: typer.echo(f'{printable(page)}: before and after')
     typer.echo(summary)
     _exit_with(len(summary.restored) + len(summary.skipped) + len(summary.busy), len(summary.failed))

@@ -147,10 +147,10 @@ def test_restore_says_what_it_takes_each_photo_for(small, looking_model, tmp_pat
     assert 'black-and-white' in run(*line, 'none', '--keep-luma', '--mode', 'photo', cwd=tmp_path, code=2)[1]
     for photo in photos:
         write_photo(tmp_path/'lost'/'año 1950'/f'{photo.stem}.png', np.full(read_photo(photo).shape, 255*(photo == photos[0]), np.uint8))
-    run(*line, 'filled', '--lost', 'lost', cwd=tmp_path)
+    run(*line, 'filled', '--mask', 'lost', cwd=tmp_path)
     assert np.ptp(read_photo(tmp_path/'filled'/'año 1950'/photos[0].name)[8:-8, 8:-8], axis=(0, 1)).max() < 60 # nothing was left
     for photo in photos[1:]: assert (read_photo(tmp_path/'filled'/'año 1950'/photo.name) == read_photo(tmp_path/'blind'/'año 1950'/photo.name)).all()
-    for also in ((), ('--dry-run',)): assert 'nowhere' in error_of(*line, 'none', '--lost', 'nowhere', *also, cwd=tmp_path)
+    for also in ((), ('--dry-run',)): assert 'nowhere' in error_of(*line, 'none', '--mask', 'nowhere', *also, cwd=tmp_path)
     for photo in photos:
         blind, told, luma = (read_photo(tmp_path/o/'año 1950'/photo.name).astype(int) for o in ('blind', 'told', 'luma'))
         assert abs(luma - read_photo(photo)).mean() < 8 < abs(told - blind).mean()

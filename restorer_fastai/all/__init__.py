@@ -15,9 +15,6 @@ from ..nets.holes import *
 from ..nets.colour import *
 from ..nets.restorer import *
 from ..nets.weights import *
-from ..restore.restorer import *
-from ..restore.album import *
-from ..restore.graph import *
 from ..data.dataset import *
 from ..data.loaders import *
 from ..score.metrics import *
@@ -35,4 +32,17 @@ from ..train.recipe import *
 from ..train.checkpoint import *
 from ..train.report import *
 from ..train.run import *
+from ..restore.learners import *
+from ..restore.graph import *
+from ..restore.options import *
+from ..restore.tiles import *
+from ..restore.look import *
+from ..restore.pixels import *
+from ..restore.roll import *
+from ..restore.invented import *
+from ..restore.plan import *
+from ..restore.files import *
+from ..restore.report import *
+from ..restore.album import *
+from ..restore.restorer import *
 from ..web.app import *

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PHOTO_SUFFIXES', 'MAX_PIXELS', 'SAMPLES', 'HELD_OUT', 'THUMBNAIL', 'LUMA', 'RGB_TO_YCBCR', 'YCBCR_TO_RGB', 'is_photo',
-           'is_other_photo', 'find_photos', 'result_path', 'left_out', 'from_pil', 'Photo', 'photo_exif', 'open_photo',
-           'read_photo', 'to_float', 'to_uint8', 'save_photo', 'write_photo', 'sample_path', 'sample_photo',
-           'copy_samples', 'to_tensor', 'from_tensor', 'show_photos', 'rgb_to_grey', 'rgb_to_ycbcr', 'ycbcr_to_rgb',
-           'rgb_to_lab', 'lab_to_rgb']
+           'is_other_photo', 'find_photos', 'result_path', 'why_left_out', 'left_out', 'from_pil', 'Photo',
+           'photo_exif', 'open_photo', 'read_photo', 'to_float', 'to_uint8', 'save_photo', 'write_photo', 'sample_path',
+           'sample_photo', 'copy_samples', 'to_tensor', 'from_tensor', 'show_photos', 'rgb_to_grey', 'rgb_to_ycbcr',
+           'ycbcr_to_rgb', 'rgb_to_lab', 'lab_to_rgb']
 
 # %% ../../nbs/05_photo.imaging.ipynb #65e9ec42
 import contextlib, functools, importlib.util, io, os, re, shutil, struct, warnings, zlib
@@ -100,15 +100,19 @@ def _not_a_photo(path):
     what = 'it holds text' if all(b >= 32 or b in b'\t\r\n' for b in head) else 'its content is of no known photo format'
     return PhotoError(path, f'this is not a photo: {what}, whatever its name says', 'Remove it, or get the photo again.')
 
+def why_left_out(
+    path:Path, # A file for which `is_other_photo` is true
+)->PhotoError:
+    "Why a photo is not taken from a folder."
+    if path.suffix.lower() == '.gif': return PhotoError(path, 'GIFs in folders are left out: 256 colours are rarely a photo', 'Name the file to have it done all the same.')
+    try: return _not_a_photo(path)
+    except OSError as e: return PhotoError(path, f'it cannot be read ({e.strerror})', 'Change its permissions.')
+
 def left_out(
     root, # A folder
 )->list: # A `PhotoError` for each, which says why
     "Photos below a folder that `find_photos` does not find, because of their format: see `is_other_photo`."
-    def why(path):
-        if path.suffix.lower() == '.gif': return PhotoError(path, 'GIFs in folders are left out: 256 colours are rarely a photo', 'Name the file to have it done all the same.')
-        try: return _not_a_photo(path)
-        except OSError as e: return PhotoError(path, f'it cannot be read ({e.strerror})', 'Change its permissions.')
-    return [why(o) for o in find_photos(root, onerror=lambda e: None, wanted=is_other_photo)] if os.path.isdir(root) else []
+    return [why_left_out(o) for o in find_photos(root, onerror=lambda e: None, wanted=is_other_photo)] if os.path.isdir(root) else []
 
 # %% ../../nbs/05_photo.imaging.ipynb #92324e52
 class _NotRead(ValueError): "Pixels of a kind that we do not read."

@@ -239,7 +239,7 @@ def _versions(trial, damaged, told, nets, done):
         made[blind], right[blind] = net.restore(damaged), None if seen is None else seen == trial.mode
         lost = told['mask'] if told['mask'] is not None and told['mask'].any() else None
         if seen is None and lost is None: continue # nothing could be told
-        made[f'{name}, told'] = made[blind] if right[blind] and lost is None else net.restore(damaged, trial.mode, lost=lost)
+        made[f'{name}, told'] = made[blind] if right[blind] and lost is None else net.restore(damaged, trial.mode, mask=lost)
     if 'damaged' not in done: made['damaged'] = damaged
     return {k: as_file(v) for k, v in made.items()}, right
 

@@ -15,7 +15,7 @@ import numpy as np
 from fastcore.basics import patch
 from filelock import FileLock
 from PIL import Image
-from ..restore.album import why_failed
+from ..restore.files import why_failed
 from ..photo.disk import write_beside
 from ..photo.errors import PhotoError
 from ..photo.imaging import is_photo, PHOTO_SUFFIXES, read_photo, result_path, sample_photo, to_float, write_photo
@@ -153,7 +153,7 @@ class Studio:
         "Restore one photo. Raises `PhotoError` for a photo that cannot be read or is over the limits."
         _check_limits(src, self.limits)
         watch = _watch(visitor, time.monotonic() + self.limits.seconds, on_tile)
-        try: o = self.restorer.restore_file(src, result_path(src, src, folder/'result'), mode, strength, keep_luma, seen=seen, on_tile=watch)
+        try: o = self.restorer.restore_file(src, result_path(src, src, folder/'result'), seen=seen, on_tile=watch, mode=mode, strength=strength, keep_luma=keep_luma)
         except TimeoutError:
             raise PhotoError(src, f'not done after {self.limits.seconds:g} seconds', 'Scale it down, or use `restorer restore`.') from None
         return AppResult(src.name, o.mode, o.notes, o.result, _preview(folder/'before.jpg', src), _preview(folder/'after.jpg', o.result))
