@@ -45,4 +45,7 @@ from ..restore.files import *
 from ..restore.report import *
 from ..restore.album import *
 from ..restore.restorer import *
-from ..web.app import *
+from ..web.desk import *
+from ..web.studio import *
+from ..web.page import *
+from ..web.serve import *
