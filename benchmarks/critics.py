@@ -16,7 +16,8 @@ warnings.simplefilter('ignore') # notes of libraries to each other's developers
 
 import typer
 from fastai.torch_core import default_device, set_seed
-from restorer_fastai.learn.critic import CriticNet, critic_dls, critic_learner
+from restorer_fastai.learn.critic import critic_dls, critic_learner
+from restorer_fastai.nets.critics import CriticNet
 from restorer_fastai.data.loaders import get_dls
 from restorer_fastai.learn.frame import told_mode
 from restorer_fastai import Restorer

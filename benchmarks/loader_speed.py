@@ -32,7 +32,7 @@ from fastai.torch_core import default_device, set_seed
 from restorer_fastai.data.loaders import get_dls
 from restorer_fastai.data.dataset import build_dataset
 from restorer_fastai.learn.generator import generator_learner
-from restorer_fastai.nets.restorer import bf16_is_fast
+from restorer_fastai.nets.blocks import bf16_is_fast
 from restorer_fastai.train.recipe import load_recipe
 
 

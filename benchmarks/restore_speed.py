@@ -147,7 +147,7 @@ def print_row(title, name, shape, found, gain='', reference=None):
 
 def variants(graph):
     "What can be measured here."
-    from restorer_fastai.nets.restorer import bf16_is_fast
+    from restorer_fastai.nets.blocks import bf16_is_fast
     runtime = [RUNTIME] if graph and importlib.util.find_spec('onnxruntime') else []
     known = [STOCK, TRAINED, *FASTER, *runtime, *(GRAPH if graph else [])]
     return [o for o in known if bf16_is_fast('cpu') or not o.endswith('bf16')]

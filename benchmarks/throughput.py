@@ -34,12 +34,14 @@ from fastai.losses import MSELossFlat
 from fastai.torch_core import default_device, set_seed
 from fastai.vision.gan import AdaptiveGANSwitcher, AdaptiveLoss, GANLearner, gan_critic, gan_loss_from_func
 from fastai.vision.learner import unet_learner
-from restorer_fastai.learn.critic import CriticNet, critic_learner
+from restorer_fastai.learn.critic import critic_learner
+from restorer_fastai.nets.critics import CriticNet
 from restorer_fastai.data.loaders import get_dls
 from restorer_fastai.data.dataset import build_dataset
 from restorer_fastai.learn.gan import GanLearner
 from restorer_fastai.learn.generator import generator_learner
-from restorer_fastai.nets.restorer import bf16_is_fast, build_network
+from restorer_fastai.nets.blocks import bf16_is_fast
+from restorer_fastai.nets.restorer import build_network
 from restorer_fastai.train.recipe import load_recipe
 from torch import nn
 

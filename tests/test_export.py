@@ -14,7 +14,7 @@ from restorer_fastai.data.loaders import get_dls
 from restorer_fastai.learn.critic import critic_dls, critic_learner
 from restorer_fastai.learn.gan import GanLearner
 from restorer_fastai.learn.generator import generator_learner
-from restorer_fastai.learn.critic import CriticNet
+from restorer_fastai.nets.critics import CriticNet
 from restorer_fastai.nets.restorer import NetConfig, build_network
 from restorer_fastai.photo.imaging import read_photo
 from restorer_fastai.photo.imaging import to_float, to_tensor

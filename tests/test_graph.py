@@ -26,7 +26,7 @@ def net():
     "A small network whose U-Net answers something."
     torch.manual_seed(0)
     net = build_network(NetConfig('resnet18', norm='batch', residual=True, look=True, head=16))
-    for p in (net.last.weight, net.head.features.weight): torch.nn.init.normal_(p, std=.05)
+    for p in (net.final_layer.weight, net.head.features.weight): torch.nn.init.normal_(p, std=.05)
     return net
 
 @pytest.fixture(scope='module')

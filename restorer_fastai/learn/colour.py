@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ..nets.colour import ColourNet, chroma, luma, nearest_colour
 from .generator import FINE_ADAM, FastPrecision
-from ..nets.restorer import computing_in
+from ..nets.blocks import computing_in
 from ..nets.backbone import Backbone, load_backbone
 
 # %% ../../nbs/46_learn.colour.ipynb #af0ce62c

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ..degrade.damage import Plan
 from .generator import FINE_ADAM, FastPrecision
 from ..photo.imaging import rgb_to_grey
-from ..nets.frame import FREE, FRAME_KINDS, MODES, TURNED, LookNet, colour_transform, flag_of
+from ..nets.frame import FREE, FRAME_KINDS, MODES, TURNED, FrameNet, colour_transform, flag_of
 from ..degrade.film import STOCKS
 
 # %% ../../nbs/44_learn.frame.ipynb #c2c1ef77
@@ -35,7 +35,7 @@ def look_truth(
     plan:Plan, # What was done to the photo
     clean:np.ndarray, # (H, W, 3), any pixel type
 ) -> tuple: # What a colour transform can reach at best (H, W, 3), index into `FRAME_KINDS`
-    "What a `LookNet` should answer."
+    "What a `FrameNet` should answer."
     steps = [o for o in plan.steps if o['name'] == 'film_negative']
     colourless = plan.base == 'black_and_white' or any(STOCKS[o['stock']].mono for o in steps)
     return rgb_to_grey(clean) if colourless else clean, list(FRAME_KINDS).index(kind_of(plan))
@@ -48,9 +48,9 @@ def told_mode(
     return clean, MODES.index(FRAME_KINDS[kind_of(plan)])
 
 class LookStudent(nn.Module):
-    "A `LookNet` while it learns: answers everything that `LookLoss` wants to know."
+    "A `FrameNet` while it learns: answers everything that `LookLoss` wants to know."
     def __init__(self,
-        looker:LookNet, # Who learns
+        looker:FrameNet, # Who learns
     ):
         super().__init__()
         self.looker = looker
@@ -65,7 +65,7 @@ class LookStudent(nn.Module):
 class LookLoss:
     "Cross-entropy of the kind, and how far the frame is from the truth once its colours are turned."
     def __init__(self,
-        net:LookNet, # Who is asked
+        net:FrameNet, # Who is asked
         weight:float=5., # Of the mean absolute difference
         smoothing:float=.02, # Of the labels
     ): self.net, self.weight, self.smoothing = net, weight, smoothing
@@ -103,7 +103,7 @@ def sign_accuracy(
 # %% ../../nbs/44_learn.frame.ipynb #85041e58
 def look_learner(
     dls:DataLoaders, # Batches of (degraded frame, truth, kind): `get_dls(..., view='frame', truth=look_truth)`
-    looker:LookNet, # Who learns
+    looker:FrameNet, # Who learns
     wd:float=2e-2, # Weight decay
     cbs=None, # More callbacks
     **kwargs # For `Learner`

@@ -22,7 +22,7 @@ from fastai.torch_core import params
 from fastai.vision.gan import AdaptiveGANSwitcher, GANLoss, GANModule, GANTrainer, set_freeze_model
 from torch import nn
 
-from .critic import CriticNet
+from ..nets.critics import CriticNet
 from .generator import FINE_ADAM, FastPrecision, restoring_net, sample_sheet
 from ..nets.restorer import RestorerNet
 from .losses import AdversarialLoss, LossWithParts, WeightedLoss, as_weighted

@@ -28,7 +28,8 @@ from torchvision import models
 from torchvision.utils import make_grid
 
 from ..photo.imaging import from_tensor
-from ..nets.restorer import bf16_is_fast, build_network, NetConfig, RestorerNet
+from ..nets.blocks import bf16_is_fast
+from ..nets.restorer import build_network, NetConfig, RestorerNet
 from .losses import get_loss
 from ..nets.backbone import find_imagenet_weights, read_state
 from ..photo.errors import WeightsError

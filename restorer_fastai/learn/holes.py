@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from ..degrade.damage import Plan, lost_map
 from .generator import FINE_ADAM, FastPrecision
-from ..nets.restorer import RestorerNet, computing_in
+from ..nets.blocks import computing_in
+from ..nets.restorer import RestorerNet
 from .frame import told_mode
 from ..nets.frame import colour_transform
 

@@ -4,35 +4,37 @@
 
 # %% auto #0
 __all__ = ['MODES', 'FRAME_KINDS', 'LEVELS', 'FREE', 'TURNED', 'STRETCHED', 'PLAIN_ODDS', 'CAUTION', 'allowed_kinds',
-           'apply_curves', 'colour_transform', 'colour_statistics', 'flag_of', 'first_guess', 'Context',
-           'second_opinion', 'unless_in_doubt', 'LookNet', 'LooksFirst']
+           'apply_curves', 'colour_transform', 'colour_statistics', 'flag_of', 'first_guess', 'second_opinion',
+           'unless_in_doubt', 'choose_kind', 'FrameNet', 'Context', 'LooksFirst']
 
-# %% ../../nbs/23_nets.frame.ipynb #d0ba24ed
+# %% ../../nbs/23_nets.frame.ipynb #54dff015
 import math
 from collections import OrderedDict
 from typing import NamedTuple
 
 import torch
+from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..photo.imaging import THUMBNAIL
 from .unet import resnet_layers
+from ..photo.errors import RestorerError
+from ..photo.imaging import THUMBNAIL
 
 # %% ../../nbs/23_nets.frame.ipynb #fc3f7d10
 MODES = ('photo', 'black_and_white', 'negative')
 FRAME_KINDS = dict(photo='photo', faded_photo='photo', black_and_white='black_and_white', plain_negative='negative', film_negative='negative')  # kind -> mode
 
-# %% ../../nbs/23_nets.frame.ipynb #a33bce83
+# %% ../../nbs/23_nets.frame.ipynb #9e67b8ab
 def allowed_kinds(
     mode, # None (unknown), one of `MODES`, a sequence of those, one per photo, or a tensor (n,) of their places in `MODES`
     n:int, # Photos in the batch
 ) -> Tensor: # bool (n, kinds)
-    "The kinds that a photo can be, given what is known about it. Raises ValueError for an unknown mode."
+    "The kinds that a photo can be, given what is known about it. Raises RestorerError for an unknown mode."
     if isinstance(mode, Tensor): mode = [MODES[o] for o in mode.tolist()]
     modes = [mode]*n if mode is None or isinstance(mode, str) else list(mode)
     for o in modes:
-        if o is not None and o not in MODES: raise ValueError(f"mode {o!r} is unknown; choose one of {', '.join(MODES)}, or none")
+        if o is not None and o not in MODES: raise RestorerError(f"mode {o!r} is unknown; choose one of {', '.join(MODES)}, or none")
     return torch.tensor([[o is None or o == m for m in FRAME_KINDS.values()] for o in modes])
 
 # %% ../../nbs/23_nets.frame.ipynb #51420329
@@ -76,7 +78,7 @@ def colour_statistics(
     i, j = torch.triu_indices(3, 3, 1)
     return quantiles, (centred @ centred.mT/pixels.shape[2])[:, i, j]
 
-# %% ../../nbs/23_nets.frame.ipynb #162f877d
+# %% ../../nbs/23_nets.frame.ipynb #5e6e5746
 FREE = tuple(k in ('faded_photo', 'black_and_white', 'film_negative') for k in FRAME_KINDS)  # kinds whose transform is estimated
 TURNED = tuple(m == 'negative' for m in FRAME_KINDS.values())
 STRETCHED = tuple(k in ('faded_photo', 'film_negative') for k in FRAME_KINDS)
@@ -88,6 +90,7 @@ def flag_of(
     "What holds for photos of these kinds."
     return torch.tensor(flags, device=kind.device)[kind][:, None].float()
 
+# %% ../../nbs/23_nets.frame.ipynb #2d4ed6f9
 def first_guess(
     quantiles:Tensor, # (N, 3, levels), see `colour_statistics`
     kind:Tensor, # (N,): index into `FRAME_KINDS`
@@ -99,13 +102,7 @@ def first_guess(
     gain = 1/(high - low).clamp(min=.05) - 1
     return torch.cat([low*stretched, gain*stretched, flag_of(TURNED, kind)*turn, low.new_zeros(len(low), 3*knots + 9)], 1)
 
-# %% ../../nbs/23_nets.frame.ipynb #8dc2a0dc
-class Context(NamedTuple):
-    "What the whole frame tells and a crop cannot. Empty for a network that does not look."
-    mode_logits:Tensor|None=None # (N, modes), in the order of `MODES`: blind, whatever was told
-    kind:Tensor|None=None # (N,): index into `FRAME_KINDS` that was acted on
-    vector:Tensor|None=None # (N, 6K + 15): the numbers of `colour_transform`
-
+# %% ../../nbs/23_nets.frame.ipynb #39114f1e
 def second_opinion(
     logits:Tensor, # (N, kinds) of frames
     inverse:Tensor, # (N, kinds) of 1 - frames
@@ -117,6 +114,7 @@ def second_opinion(
     logits[:, photo], logits[:, plain] = middle - apart/2, middle + apart/2
     return logits
 
+# %% ../../nbs/23_nets.frame.ipynb #bf0d5c86
 PLAIN_ODDS = 1.5 # How many times likelier than anything else a plain negative must be
 CAUTION = 8. # How many times likelier than "nothing wrong" a faded photo must be
 
@@ -129,8 +127,23 @@ def unless_in_doubt(
     sure = logits[:, faded] - logits[:, photo] > math.log(CAUTION)
     return torch.where((kind == faded) & ~sure, photo, kind)
 
-class LookNet(nn.Module):
+# %% ../../nbs/23_nets.frame.ipynb #764d1760
+def choose_kind(
+    logits:Tensor, # (N, kinds): what frames look like, see `FrameNet.opinion`
+    mode=None, # What the user knows, see `allowed_kinds`
+) -> tuple: # Logits (N, modes), blind, whatever was told; index into `FRAME_KINDS` of the kind to act on (N,)
+    "The likeliest kind that is allowed, with the caution that harm calls for."
+    allowed, negatives = allowed_kinds(mode, len(logits)).to(logits.device), torch.tensor(TURNED, device=logits.device)
+    which_negative = logits.masked_fill(~negatives, -torch.inf).argmax(1)
+    logits = logits - math.log(PLAIN_ODDS)*logits.new_tensor([k == 'plain_negative' for k in FRAME_KINDS])
+    kind = logits.masked_fill(~allowed, -torch.inf).argmax(1)
+    kind = unless_in_doubt(torch.where(negatives[kind], which_negative, kind), logits)
+    return torch.stack([logits[:, [m == o for m in FRAME_KINDS.values()]].logsumexp(1) for o in MODES], 1), kind
+
+# %% ../../nbs/23_nets.frame.ipynb #f869298d
+class FrameNet(nn.Module):
     "A ResNet18 and colour statistics that say what a frame is and how its colours are to be turned."
+    architecture, scale, expects, gives = 'frame', 1, 'rgb', 'frame' # see `28_nets.architectures`
     compute_dtype = None # What the convolutions compute in; None: 32-bit floats
     size = THUMBNAIL # Side of the square into which a frame is squeezed, px
     twice = True # Look at the frame's inverse as well before deciding between photo and plain negative, and again at what is in doubt
@@ -140,6 +153,7 @@ class LookNet(nn.Module):
         nf:int=256, # Hidden features of the heads
     ):
         super().__init__()
+        self.config = dict(knots=knots, nf=nf)
         self.knots, ns = knots, 512 + 3*len(LEVELS) + 3
         self.body = nn.Sequential(OrderedDict(resnet_layers((2, 2, 2, 2)), pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()))
         self.kind = nn.Sequential(nn.Linear(ns, nf), nn.ReLU(), nn.Linear(nf, len(FRAME_KINDS)))
@@ -147,63 +161,70 @@ class LookNet(nn.Module):
         self.numbers = nn.Linear(nf, 6*knots + 15)
         for p in self.numbers.parameters(): nn.init.zeros_(p)
 
-    def features(self,
-        frame:Tensor, # (N, 3, h, w) in [0, 1]
-        size:int|None=None, # Side of the square; None: the one that it learned with
-    ) -> tuple: # Features (N, 512 + statistics), quantiles (N, 3, levels)
-        "What is seen, before anything is decided."
-        square = (size or self.size,)*2
-        if frame.shape[-2:] != square:
-            frame = F.interpolate(frame, square, mode='bilinear', antialias=True, align_corners=False)
-        with torch.autocast(frame.device.type, self.compute_dtype, enabled=self.compute_dtype is not None): seen = self.body((frame - .45)/.25)
-        quantiles, correlations = colour_statistics(frame)
-        return torch.cat([seen.float(), quantiles.flatten(1)*2 - 1, correlations], 1), quantiles
+# %% ../../nbs/23_nets.frame.ipynb #205ed34e
+@patch
+def features(self:FrameNet,
+    frame:Tensor, # (N, 3, h, w) in [0, 1]
+    size:int|None=None, # Side of the square; None: the one that it learned with
+) -> tuple: # Features (N, 512 + statistics), quantiles (N, 3, levels)
+    "What is seen, before anything is decided."
+    square = (size or self.size,)*2
+    if frame.shape[-2:] != square:
+        frame = F.interpolate(frame, square, mode='bilinear', antialias=True, align_corners=False)
+    with torch.autocast(frame.device.type, self.compute_dtype, enabled=self.compute_dtype is not None): seen = self.body((frame - .45)/.25)
+    quantiles, correlations = colour_statistics(frame)
+    return torch.cat([seen.float(), quantiles.flatten(1)*2 - 1, correlations], 1), quantiles
 
-    def transform(self,
-        features:Tensor, # What `features` gave
-        quantiles:Tensor, # What `features` gave
-        kind:Tensor, # (N,): index into `FRAME_KINDS`
-    ) -> Tensor: # (N, 6K + 15): the numbers of `colour_transform`
-        "How the colours are to be turned if the photos are of these kinds."
-        learned = self.numbers(self.shared(torch.cat([features, F.one_hot(kind, len(FRAME_KINDS)).float()], 1)))
-        return first_guess(quantiles, kind, self.knots) + flag_of(FREE, kind)*learned
+@patch
+def transform(self:FrameNet,
+    features:Tensor, # What `features` gave
+    quantiles:Tensor, # What `features` gave
+    kind:Tensor, # (N,): index into `FRAME_KINDS`
+) -> Tensor: # (N, 6K + 15): the numbers of `colour_transform`
+    "How the colours are to be turned if the photos are of these kinds."
+    learned = self.numbers(self.shared(torch.cat([features, F.one_hot(kind, len(FRAME_KINDS)).float()], 1)))
+    return first_guess(quantiles, kind, self.knots) + flag_of(FREE, kind)*learned
 
-    def _opinion(self, frame, size=None, features=None): # first and second
-        if features is None: features = self.features(frame, size)[0]
-        return second_opinion(self.kind(features), self.kind(self.features(1 - frame, size)[0]))
+# %% ../../nbs/23_nets.frame.ipynb #3891381c
+@patch
+def _opinion(self:FrameNet, frame, size=None, features=None): # first and second
+    if features is None: features = self.features(frame, size)[0]
+    return second_opinion(self.kind(features), self.kind(self.features(1 - frame, size)[0]))
 
-    def opinion(self,
-        frame:Tensor, # (N, 3, h, w) in [0, 1]
-        features:Tensor|None=None, # What `features` gave, if that is known already
-    ) -> Tensor: # Logits (N, kinds)
-        "What the frames are, after looking again, mirrored and at other sizes, at those that are in doubt."
-        logits = self._opinion(frame, features=features)
-        likeliest = logits.topk(2, 1).values
-        rows = (likeliest[:, 0] - likeliest[:, 1] < self.doubt).nonzero()[:, 0]
-        if not len(rows): return logits
-        unclear = frame[rows]
-        more = [self._opinion(unclear.flip(3)), *(self._opinion(unclear, o) for o in self.again)]
-        return logits.index_copy(0, rows, torch.stack([logits[rows], *more]).mean(0))
+@patch
+def opinion(self:FrameNet,
+    frame:Tensor, # (N, 3, h, w) in [0, 1]
+    features:Tensor|None=None, # What `features` gave, if that is known already
+) -> Tensor: # Logits (N, kinds)
+    "What the frames are, after looking again, mirrored and at other sizes, at those that are in doubt."
+    logits = self._opinion(frame, features=features)
+    likeliest = logits.topk(2, 1).values
+    rows = (likeliest[:, 0] - likeliest[:, 1] < self.doubt).nonzero()[:, 0]
+    if not len(rows): return logits
+    unclear = frame[rows]
+    more = [self._opinion(unclear.flip(3)), *(self._opinion(unclear, o) for o in self.again)]
+    return logits.index_copy(0, rows, torch.stack([logits[rows], *more]).mean(0))
 
-    def forward(self,
-        frame:Tensor, # (N, 3, h, w) in [0, 1], a whole photo of any shape
-        mode=None, # What the user knows, see `allowed_kinds`
-    ) -> Context: # Decided for the likeliest kind that is allowed
-        "Look at whole frames."
-        features, quantiles = self.features(frame)
-        logits = self.opinion(frame, features) if self.twice else self.kind(features)
-        allowed, by_itself = allowed_kinds(mode, len(frame)).to(logits.device), logits
-        logits = logits - math.log(PLAIN_ODDS)*logits.new_tensor([k == 'plain_negative' for k in FRAME_KINDS])
-        kind = logits.masked_fill(~allowed, -torch.inf).argmax(1)
-        negatives = torch.tensor(TURNED, device=kind.device)
-        of_negatives = by_itself.masked_fill(~negatives, -torch.inf).argmax(1) # the odds are against calling a photo a negative, not against its being plain
-        kind = unless_in_doubt(torch.where(negatives[kind], of_negatives, kind), logits)
-        modes = torch.stack([logits[:, [m == o for m in FRAME_KINDS.values()]].logsumexp(1) for o in MODES], 1)
-        return Context(modes, kind, self.transform(features, quantiles, kind))
+# %% ../../nbs/23_nets.frame.ipynb #e9045f61
+class Context(NamedTuple):
+    "What the whole frame tells and a crop cannot. Empty for a network that does not look."
+    mode_logits:Tensor|None=None # (N, modes), in the order of `MODES`: blind, whatever was told
+    kind:Tensor|None=None # (N,): index into `FRAME_KINDS` that was acted on
+    vector:Tensor|None=None # (N, 6K + 15): the numbers of `colour_transform`
 
-# %% ../../nbs/23_nets.frame.ipynb #41a71d03
+@patch
+def forward(self:FrameNet,
+    frame:Tensor, # (N, 3, h, w) in [0, 1], a whole photo of any shape
+    mode=None, # What the user knows, see `allowed_kinds`
+) -> Context: # Decided for the likeliest kind that is allowed
+    "Look at whole frames."
+    features, quantiles = self.features(frame)
+    modes, kind = choose_kind(self.opinion(frame, features) if self.twice else self.kind(features), mode)
+    return Context(modes, kind, self.transform(features, quantiles, kind))
+
+# %% ../../nbs/23_nets.frame.ipynb #81515800
 class LooksFirst(nn.Module):
-    "A network that sees a whole frame before any part of it; its `looker` is a `LookNet`, or None."
+    "A network that sees a whole frame before any part of it; its `looker` is a `FrameNet`, or None."
     @torch.no_grad()
     def look(self,
         thumbnail:Tensor, # (N, 3, h, w) in [0, 1], the whole frame with its longer side at most 256 px

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GRAPH_CONTRACT', 'FoldedNet', 'fold_norms', 'weights_hash', 'write_graph', 'GraphNet', 'load_graph', 'fast_network']
 
-# %% ../../nbs/58_restore.graph.ipynb #ceb21005
+# %% ../../nbs/58_restore.graph.ipynb #3714b47d
 import hashlib, importlib.util, json, sys, warnings
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..photo.disk import write_beside
-from ..nets.restorer import InFloat32, Repairs, RestorerNet, bf16_is_fast, plain_copy
+from ..nets.blocks import InFloat32, bf16_is_fast
+from ..nets.restorer import Repairs, RestorerNet, plain_copy
 from ..nets.frame import LooksFirst
 from ..nets.unet import ResNetBlock
 from ..nets.weights import content_hash

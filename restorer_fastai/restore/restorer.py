@@ -5,14 +5,12 @@
 # %% auto #0
 __all__ = ['Restorer']
 
-# %% ../../nbs/69_restore.restorer.ipynb #13f4c1ed
-import importlib.util
+# %% ../../nbs/69_restore.restorer.ipynb #4bdeea7b
 from pathlib import Path
 import torch
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from ..nets.weights import TRAIN_ONE, file_kind, load_weights, save_weights
-from ..photo.errors import WeightsError
+from ..nets.weights import file_kind, find_weights, load_network, save_weights
 from . import roll
 from .album import FolderSummary, restore_album
 from .files import FileOutcome, restore_job
@@ -28,16 +26,7 @@ from .tiles import TiledNet
 class Restorer(TiledNet):
     "A network ready to restore photos of any size, files and folders."
 
-# %% ../../nbs/69_restore.restorer.ipynb #c6393ce4
-def _find_weights(path):
-    "A path, or the name of weights inside the package -> a path."
-    package = Path(importlib.util.find_spec('restorer_fastai').submodule_search_locations[0])
-    shipped = package/'pretrained'/f'{path}.safetensors'
-    if str(path) == Path(path).name and shipped.exists(): return shipped
-    if str(path) == 'reference': raise WeightsError(path, 'this version comes without trained weights', TRAIN_ONE)
-    return Path(path)
-
-# %% ../../nbs/69_restore.restorer.ipynb #32aec82a
+# %% ../../nbs/69_restore.restorer.ipynb #19f7047a
 @patch(cls_method=True)
 def from_learner(cls:Restorer,
     learn, # A fastai `Learner` from photos to photos: its model a `RestorerNet`, a fastai U-Net, or a GAN around one
@@ -49,15 +38,15 @@ def from_learner(cls:Restorer,
 
 @patch(cls_method=True)
 def load(cls:Restorer,
-    path='reference', # A `model.safetensors`, or the name of weights that come with the package
+    path='reference', # A `model.safetensors`, a manifest (.json), or the name of weights that come with the package
     trusted:bool=False, # Open a pickle (a file of fastai's `learn.export()`)? It can run any program: only from people you trust
     device=None, # Where to compute; the GPU if there is one when not given
     **kwargs, # `dtype`, `tile`, `overlap` of `TiledNet`
 )->Restorer: # Ready to restore
     "Load a restorer. Raises `WeightsError` when the file is missing, damaged, foreign, too new, or a pickle nobody vouched for."
-    path = _find_weights(path)
+    path = find_weights(path)
     if trusted and path.is_file() and file_kind(path) == 'pickle': restorer = cls.from_learner(open_learner(path), device=device, **kwargs)
-    else: restorer = cls(*load_weights(path), device=device, **kwargs)
+    else: restorer = cls(*load_network(path), device=device, **kwargs)
     restorer.name = path.name
     return restorer
 

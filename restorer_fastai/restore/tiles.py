@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['mirrored', 'padded', 'added_before', 'Tile', 'tiles_along', 'TiledNet', 'run_tile', 'restore_strips']
 
-# %% ../../nbs/60_restore.tiles.ipynb #09f9597a
+# %% ../../nbs/60_restore.tiles.ipynb #5652c997
 import math
 from typing import NamedTuple
 import numpy as np
 import torch
-from ..nets.holes import fill_lost
+from ..nets.holes import fill_holes
 from ..photo.errors import RestorerError, WeightsError
 from ..photo.imaging import from_tensor, to_tensor
 
@@ -108,11 +108,11 @@ class TiledNet:
         if isinstance(recipe, dict): recipe = recipe.get('name') # it is long
         return f'{type(self).__name__}({what}, recipe={recipe}, device={self.device}, tile={self.tile})'
 
-# %% ../../nbs/60_restore.tiles.ipynb #a9beb998
+# %% ../../nbs/60_restore.tiles.ipynb #3f24c0e4
 def _with_mask(x, mask, takes_mask):
     "(1, 3, h, w) and where nothing is left of it, (h, w) or None -> what the network is shown."
     if takes_mask: return torch.cat([x, torch.zeros_like(x[:, :1]) if mask is None else torch.from_numpy(mask)[None, None]], 1) # (1, 4, h, w)
-    return x if mask is None else fill_lost(x, torch.from_numpy(mask)[None, None])
+    return x if mask is None else fill_holes(x, torch.from_numpy(mask)[None, None])
 
 @torch.inference_mode()
 def run_tile(

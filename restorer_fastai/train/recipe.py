@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from ..learn.critic import CriticNet
+from ..nets.critics import CriticNet
 from ..data.loaders import VIEWS
 from ..nets.restorer import NetConfig
 

@@ -28,7 +28,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..photo.disk import sweep
 from .checkpoint import Checkpoint, DivergenceGuard, EpochEnd, load_optimiser, read_checkpoint, ResumeEpoch, RunState, SeedEpoch
 from .checkpoint import told_when_full, writing
-from ..learn.critic import CriticNet, critic_dls, critic_learner
+from ..learn.critic import critic_dls, critic_learner
+from ..nets.critics import CriticNet
 from ..data.loaders import get_dls
 from ..data.dataset import dataset_info, dataset_mix, read_manifest
 from ..degrade.damage import load_mix
