@@ -88,7 +88,8 @@ def samples(
     out:Annotated[Path, typer.Option(help='Folder to copy to: OUT/train and OUT/held_out')],
 ):
     "Copy real photos that installed packages carry: some to train on, two held out. Nothing is downloaded."
-    from restorer_fastai.photo.imaging import copy_samples, find_photos
+    from restorer_fastai.photo.files import find_photos
+    from restorer_fastai.photo.samples import copy_samples
     copy_samples(out)
     for name in 'train', 'held_out': typer.echo(f'{out/name}: {len(find_photos(out/name))} photos')
 
@@ -138,7 +139,7 @@ def _exit_with(done:int, failed:int):
 # %% ../nbs/99_cli.ipynb #11a568c4
 def _photos_below(paths):
     "All photos below `paths`. Raises `PhotoError` when there are none."
-    from restorer_fastai.photo.imaging import find_photos
+    from restorer_fastai.photo.files import find_photos
     photos = find_photos(paths)
     if not photos: raise PhotoError(' '.join(map(str, paths)), 'no photos there', 'Give photos, or folders with photos.')
     return photos
@@ -149,7 +150,7 @@ def _targets(
     suffix:str='.png', # Of the results
 )->dict: # Photo -> where its result goes, each once
     "Name a result for every photo below `paths`. Raises `PhotoError` when there is none."
-    from restorer_fastai.photo.imaging import find_photos, result_path
+    from restorer_fastai.photo.files import find_photos, result_path
     named, _ = {}, _photos_below(paths)
     for root in paths:
         for photo in find_photos(root):
@@ -163,8 +164,10 @@ def _targets(
 # %% ../nbs/99_cli.ipynb #aa05b599
 def _damage(targets, plans):
     "Damage photos; yields for each what was done, as a row, or None when it could not be read or written, which is said on stderr."
-    from restorer_fastai.degrade.damage import apply_steps
-    from restorer_fastai.photo.imaging import read_photo, to_float, write_photo
+    from restorer_fastai.degrade.mixes import apply_steps
+    from restorer_fastai.photo.pixels import to_float
+    from restorer_fastai.photo.reading import read_photo
+    from restorer_fastai.photo.writing import write_photo
     from restorer_fastai.photo.progress import with_progress
     for (photo, target), plan in with_progress(list(zip(targets.items(), plans)), 'damaging'):
         try: write_photo(target, apply_steps(to_float(read_photo(photo)), plan.steps))
@@ -184,8 +187,7 @@ def degrade(
     seed:Seed=0,
 ):
     "Damage photos as a data set would: to see a mix, or to try a network on photos whose truth you know."
-    import restorer_fastai.degrade.film # registers the film degradations that mixes name
-    from restorer_fastai.degrade.damage import load_mix
+    from restorer_fastai.degrade.mixes import load_mix
     from restorer_fastai.photo.disk import write_rows
     targets = _targets(paths, out)
     names = [o.relative_to(out).as_posix() for o in targets.values()]
@@ -310,7 +312,7 @@ def _scored(restore, photos, data, tasks, seed, short_side, **shared):
 
 def _first_scored(photos, scored, most=3):
     "The first few of the clean photos that could be scored."
-    from restorer_fastai.photo.imaging import find_photos
+    from restorer_fastai.photo.files import find_photos
     return [o for o in find_photos(photos) if o.as_posix().endswith(tuple(scored.photo))][:most]
 
 def _say_scores(scores, out):

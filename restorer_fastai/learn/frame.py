@@ -14,10 +14,10 @@ from fastcore.foundation import L
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..degrade.damage import Plan
+from ..degrade.mixes import Plan
 from .generator import FINE_ADAM, FastPrecision
-from ..photo.imaging import rgb_to_grey
-from ..nets.frame import FREE, FRAME_KINDS, MODES, TURNED, FrameNet, colour_transform, flag_of
+from ..photo.pixels import rgb_to_grey
+from ..nets.frame import colour_transform, flag_of, FRAME_KINDS, FrameNet, FREE, MODES, TURNED
 from ..degrade.film import STOCKS
 
 # %% ../../nbs/44_learn.frame.ipynb #c2c1ef77

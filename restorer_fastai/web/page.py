@@ -9,7 +9,7 @@ __all__ = ['import_gradio', 'page_style', 'app_page']
 import os, re
 
 from ..photo.errors import RestorerError
-from ..photo.imaging import is_photo, PHOTO_SUFFIXES
+from ..photo.files import is_photo, PHOTO_SUFFIXES
 from ..restore.options import RestoreOptions
 from .desk import Desk
 from .studio import APP_EXAMPLES, MODE_WORDS, Studio
