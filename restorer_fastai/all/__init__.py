@@ -65,5 +65,7 @@ from ..train.kinds import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *
-from ..train.run import *
-from ..web.app import *
+from ..web.desk import *
+from ..web.studio import *
+from ..web.page import *
+from ..web.serve import *
