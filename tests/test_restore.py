@@ -84,7 +84,7 @@ print(sorted(floors & {{'data', 'score', 'learn', 'train', 'web'}}), [m for m in
 
 ONE_RESULT = '''
 import hashlib, numpy as np
-from restorer_fastai.photo.imaging import read_photo
+from restorer_fastai.photo.reading import read_photo
 photo = read_photo({path!r})
 r = Restorer.load(device='cpu')
 print(hashlib.sha256(r.restore(photo).tobytes() + r.restore(photo, mode='negative').tobytes()).hexdigest(), sorted(o for o in dir(Restorer) if o[0] != '_'))

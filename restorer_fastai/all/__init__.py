@@ -4,7 +4,6 @@ from ..photo.disk import *
 from ..photo.progress import *
 from ..photo.files import *
 from ..photo.pixels import *
-from ..photo.imaging import *
 from ..photo.profiles import *
 from ..photo.reading import *
 from ..photo.writing import *
@@ -35,14 +34,11 @@ from ..restore.graph import *
 from ..restore.options import *
 from ..restore.tiles import *
 from ..restore.look import *
-from ..restore.restorer import *
 from ..restore.pixels import *
-from ..restore.album import *
 from ..restore.roll import *
 from ..restore.invented import *
 from ..restore.plan import *
 from ..restore.files import *
-from ..restore.graph import *
 from ..restore.report import *
 from ..restore.album import *
 from ..restore.restorer import *
@@ -55,12 +51,14 @@ from ..score.tables import *
 from ..score.benchmark import *
 from ..learn.losses import *
 from ..learn.learner import *
+from ..learn.callbacks import *
 from ..learn.generator import *
 from ..learn.frame import *
 from ..learn.holes import *
 from ..learn.colour import *
 from ..learn.critic import *
 from ..learn.gan import *
+from ..learn.watch import *
 from ..train.recipe import *
 from ..train.checkpoint import *
 from ..train.report import *

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PHOTO_SUFFIXES', 'PHOTO_FORMATS', 'SAVE_AS', 'COPY_AGAIN', 'is_photo', 'is_other_photo', 'find_photos', 'result_path',
-           'check_file', 'not_a_photo', 'left_out']
+           'check_file', 'not_a_photo', 'why_left_out', 'left_out']
 
 # %% ../../nbs/03_photo.files.ipynb #277f5175
 import os, warnings
@@ -100,13 +100,16 @@ def not_a_photo(
     return PhotoError(path, f'this is not a photo: {what}, whatever its name says', 'Remove it, or get the photo again.')
 
 # %% ../../nbs/03_photo.files.ipynb #46da8629
+def why_left_out(
+    path:Path, # A file for which `is_other_photo` is true
+)->PhotoError:
+    "Why a photo is not taken from a folder."
+    if path.suffix.lower() == '.gif': return PhotoError(path, 'GIFs in folders are left out: 256 colours are rarely a photo', 'Name the file to have it done all the same.')
+    try: return not_a_photo(path)
+    except OSError as e: return PhotoError(path, f'it cannot be read ({e.strerror})', 'Change its permissions.')
+
 def left_out(
     root, # A folder
 )->list: # A `PhotoError` for each, which says why
     "Photos below a folder that `find_photos` does not find, because of their format: see `is_other_photo`."
-    def why(path):
-        gif = 'GIFs in folders are left out: 256 colours are rarely a photo', 'Name the file to have it done all the same.'
-        if path.suffix.lower() == '.gif': return PhotoError(path, *gif)
-        try: return not_a_photo(path)
-        except OSError as e: return PhotoError(path, f'it cannot be read ({e.strerror})', 'Change its permissions.')
-    return [why(o) for o in find_photos(root, onerror=lambda e: None, wanted=is_other_photo)] if os.path.isdir(root) else []
+    return [why_left_out(o) for o in find_photos(root, onerror=lambda e: None, wanted=is_other_photo)] if os.path.isdir(root) else []

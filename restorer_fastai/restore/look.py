@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from ..nets.colour import luma
 from ..nets.frame import FRAME_KINDS, MODES, colour_transform
-from ..photo.imaging import from_tensor, to_tensor
+from ..photo.pixels import from_tensor, to_tensor
 from .options import check_mode
 
 # %% ../../nbs/61_restore.look.ipynb #d8c58d69

@@ -33,8 +33,11 @@ from ..nets.critics import CriticNet
 from ..data.loaders import get_dls
 from ..data.dataset import dataset_info, dataset_mix, read_manifest
 from ..degrade.mixes import load_mix
-from ..learn.gan import GanLearner, TensorBoardLog, Turn, TurnLog
-from ..learn.generator import HeadOnly, NormsAtRest, WeightEMA, generator_learner, load_encoder, restoring_net, sample_sheet, slower_encoder
+from ..learn.gan import GanLearner, Turn, TurnLog
+from ..learn.watch import TensorBoardLog
+from ..learn.callbacks import HeadOnly, NormsAtRest, restoring_net, WeightEMA
+from ..learn.generator import generator_learner, load_encoder, slower_encoder
+from ..learn.watch import sample_sheet
 from ..photo.writing import write_photo
 from ..nets.restorer import build_network
 from ..learn.colour import colour_learner
