@@ -297,8 +297,8 @@ def _check_what_to_score(photos, data, degradations):
     if data is not None and degradations: raise typer.BadParameter('a data set is damaged already: --degradations goes with --photos')
 
 def _graded_tasks(degradations, strengths):
-    "What --degradations and --strengths ask for, as tasks; None: the twelve of the room. Raises `DegradeError` for an unknown name."
-    from restorer_fastai.score.evaluate import graded_tasks
+    "What --degradations and --strengths ask for, as tasks; None: the twelve of the summary. Raises `DegradeError` for an unknown name."
+    from restorer_fastai.score.tasks import graded_tasks
     if degradations is None: return None
     return graded_tasks(None if degradations == 'all' else degradations.split(','), strengths.split(','))
 
@@ -317,7 +317,7 @@ def _first_scored(photos, scored, most=3):
 
 def _say_scores(scores, out):
     "Print the table, say where the rest is, and end with the exit code."
-    from restorer_fastai.score.evaluate import score_table
+    from restorer_fastai.score.tables import score_table
     for line in _table_lines(score_table(scores)): typer.echo(line)
     typer.echo(f'{out}: scores.html (with pictures), scores.md, table.csv, scores.csv (each photo), before_after.jpg')
     failed = len(scores.attrs['failed'])
@@ -343,7 +343,7 @@ def evaluate(
     _check_what_to_score(photos, data, degradations)
     from restorer_fastai import Restorer
     from restorer_fastai.data.dataset import photos_root
-    from restorer_fastai.score.evaluate import before_after, CasePictures, write_scores
+    from restorer_fastai.score.tables import before_after, CasePictures, write_scores
     tasks, looker, restore = _graded_tasks(degradations, strengths), CasePictures(pictures), Restorer.load(model, trusted).restore
     scores = _scored(restore, photos, data, tasks, seed, short_side, limit=limit, weights=weights, each=looker)
     write_scores(scores, out, looker)

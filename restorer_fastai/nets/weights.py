@@ -193,7 +193,7 @@ def save_parts(
     with write_beside(path) as tmp: tmp.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     return Path(path)
 
-# %% ../../nbs/29_nets.weights.ipynb #f303429f
+# %% ../../nbs/29_nets.weights.ipynb #38452eea
 def read_parts(
     path, # A file that `save_parts` wrote
 ) -> dict: # With the key 'parts': a list of dicts
@@ -222,7 +222,7 @@ def _load_part(path, part):
         raise WeightsError(file, f"{path.name} calls it '{part['architecture']}', and it is '{found}'", COPY_AGAIN)
     return net, header
 
-# %% ../../nbs/29_nets.weights.ipynb #d646cde8
+# %% ../../nbs/29_nets.weights.ipynb #59b3cf19
 def _put_into(path, part, net, other):
     "Put the network `other` of a part into its place in `net`."
     name = part['into'].partition('.')[2]
