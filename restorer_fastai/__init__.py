@@ -6,8 +6,7 @@ __all__ = ['Restorer']
 def __getattr__(name):
     "`Restorer` on first use: importing the package loads neither torch nor fastai."
     if name == 'Restorer':
-        from .restore.album import Restorer # with `restore_folder`
-        from .restore import graph # with `faster` and `export_onnx`
+        from .restore.restorer import Restorer
         return Restorer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

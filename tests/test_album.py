@@ -14,9 +14,14 @@ import torch
 from torch import nn
 
 from restorer_fastai import Restorer
-from restorer_fastai.restore.album import FILLED, mark_invented, plan_album, read_mask
+from restorer_fastai.restore.invented import FILLED, mark_invented, read_invented
+from restorer_fastai.restore.look import find_picture, look_at
+from restorer_fastai.restore.plan import plan_album
 from restorer_fastai.photo.errors import PhotoError
-from restorer_fastai.photo.imaging import open_photo, read_photo, sample_photo, save_photo, to_float, write_photo
+from restorer_fastai.photo.pixels import to_float
+from restorer_fastai.photo.reading import open_photo, read_photo
+from restorer_fastai.photo.samples import sample_photo
+from restorer_fastai.photo.writing import save_photo, write_photo
 from restorer_fastai.nets.frame import FRAME_KINDS, MODES, Context
 from restorer_fastai.degrade.film import film_negative
 
@@ -207,7 +212,7 @@ def test_a_pattern_keeps_the_folders_below_its_first_star(few, tmp_path, toy):
 
 def test_a_pattern_is_a_name_where_there_is_such_a_file(tmp_path):
     for name in ('[1].png', '1.png'): write_photo(tmp_path/name, sample_photo('coffee')[:40, :50])
-    assert [j.photo.name for j in plan_album(tmp_path/'[1].png', tmp_path/'out')] == ['[1].png']
+    assert [j.photo.name for j in plan_album(tmp_path/'[1].png', tmp_path/'out').jobs] == ['[1].png']
 
 def test_results_in_a_folder_below_are_not_restored_again(few, tmp_path, toy):
     for _ in range(2): s = toy.restore_folder(few, few/'restored', progress=False, side_files=True)
@@ -243,7 +248,7 @@ def test_a_result_without_a_mask_is_not_taken_for_one(few, tmp_path, toy):
     s = toy.restore_folder(few/'0', tmp_path/'out', progress=False, side_files=True, overwrite=True)
     page = s.reports[0].read_text(encoding='utf-8')
     assert page.count('type="range"') == 5 and 'without a mask' not in page
-    for p in s.restored: assert read_mask(p.with_name(f'{p.name}.invented.png'))[0].shape == read_photo(p).shape[:2]
+    for p in s.restored: assert read_invented(p.with_name(f'{p.name}.invented.png'))[0].shape == read_photo(p).shape[:2]
 
 def test_a_mask_belongs_to_the_result_beside_it_or_goes(few, tmp_path, toy, monkeypatch):
     photo, result, mask = few/'0'/'0.png', tmp_path/'out'/'0.png', tmp_path/'out'/'0.png.invented.png'
@@ -252,7 +257,7 @@ def test_a_mask_belongs_to_the_result_beside_it_or_goes(few, tmp_path, toy, monk
     before = files(tmp_path/'out')
     with monkeypatch.context() as m: # the disk is full just before the result gets its name
         def refuse(*a): raise PhotoError(result, 'could not be written', 'Make room.')
-        m.setattr('restorer_fastai.restore.album.save_photo', refuse)
+        m.setattr('restorer_fastai.restore.files.save_photo', refuse)
         assert len(restore(side_files=True, strength=.5).failed) == 1
     assert {k: v for k, v in files(tmp_path/'out').items() if k != 'report.html'} == {k: v for k, v in before.items() if k != 'report.html'}
     restore() # without a mask, and the earlier one would tell of another result
@@ -318,7 +323,7 @@ def test_one_file_never_replaces_its_photo_nor_leaves_half_a_result(few, tmp_pat
         with pytest.raises(PhotoError, match='replace'): toy.restore_file(photo, result, overwrite=True)
     class Enough(Exception): pass
     def stop(done, total): raise Enough
-    with pytest.raises(Enough): toy.restore_file(photo, tmp_path/'new'/'2.jpg', mask=tmp_path/'new'/'m.png', on_tile=stop)
+    with pytest.raises(Enough): toy.restore_file(photo, tmp_path/'new'/'2.jpg', invented=tmp_path/'new'/'m.png', on_tile=stop)
     assert files(few) == before and not files(tmp_path/'new')
 
 def test_the_folder_sums_up_what_results_lack(few, tmp_path, toy):
@@ -343,7 +348,7 @@ def test_a_negative_in_a_black_holder_is_looked_at_without_it():
     restorer = Restorer(NoNegativeInTheDark(), device='cpu')
     assert restorer.look(film) == restorer.look(held) == 'negative'
     assert restorer.look(np.pad(to_float(sample_photo('china'))*0, ((9, 9), (9, 9), (0, 0)))) == 'photo' # all dark
-    assert restorer._look(held, 'photo').mode == 'photo' # told is told
+    assert look_at(restorer.net, held, 'photo').mode == 'photo' # told is told
 
 class FilmIfLight(nn.Module):
     "A rim hides from it how film is coloured: dark along the top, and it takes a negative for a plain one."
@@ -355,13 +360,45 @@ class FilmIfLight(nn.Module):
 def test_how_film_is_coloured_is_asked_without_the_holder_and_where_frames_disagree_film_wins(tmp_path):
     film = film_negative(to_float(sample_photo('chelsea'))[:240, :320])
     restorer, kind = Restorer(FilmIfLight(), device='cpu'), lambda seen: list(FRAME_KINDS)[int(seen.context.kind)]
-    assert kind(restorer._look(np.pad(film, ((24, 24), (32, 32), (0, 0))))) == 'film_negative'
+    assert kind(look_at(restorer.net, np.pad(film, ((24, 24), (32, 32), (0, 0))))) == 'film_negative'
     frames = [write_photo(tmp_path/'a.png', film), write_photo(tmp_path/'b.png', film*0)] # the second is all dark
-    assert [kind(restorer._look(read_photo(o))) for o in frames] == ['film_negative', 'plain_negative']
+    assert [kind(look_at(restorer.net, read_photo(o))) for o in frames] == ['film_negative', 'plain_negative']
     assert {kind(o) for o in restorer.look_at_roll(frames).values()} == {'film_negative'}
 
-def test_the_rim_of_a_found_frame_is_left_off(toy):
+def test_the_rim_of_a_found_frame_is_left_off():
     film = film_negative(to_float(sample_photo('chelsea'))[:240, :320])
-    assert toy._frame(film) == (slice(0, 240), slice(0, 320)) # nothing was cut off
-    (top, bottom), (left, right) = ((o.start, o.stop) for o in toy._frame(np.pad(film, ((24, 24), (0, 32), (0, 0)))))
+    assert find_picture(film) == (slice(0, 240), slice(0, 320)) # nothing was cut off
+    (top, bottom), (left, right) = ((o.start, o.stop) for o in find_picture(np.pad(film, ((24, 24), (0, 32), (0, 0)))))
     assert 28 <= top <= 36 and 252 <= bottom <= 260 and left == 0 and 304 <= right <= 312
+
+
+# --- planned once
+
+def test_a_plan_walks_once_and_asks_each_file_a_few_times(tmp_path, monkeypatch, few):
+    "What it costs grows with the number of files, not faster: no folder is listed twice, no file is asked more often when there are more of them."
+    (few/'0'/'moves.gif').touch()
+    listed, asked = [], []
+    scandir, stat = os.scandir, os.stat
+    monkeypatch.setattr(os, 'scandir', lambda path: listed.append(str(path)) or scandir(path))
+    monkeypatch.setattr(os, 'stat', lambda *a, **kw: asked.append(a) or stat(*a, **kw))
+    plan = plan_album(few, tmp_path/'out')
+    assert sorted(listed) == sorted(map(str, (few, few/'0', few/'1'))) and [e.path.name for e in plan.missed] == ['moves.gif']
+    before = len(asked)
+    for i in range(90): (few/'0'/f'more {i}.png').touch()
+    asked.clear()
+    assert len(plan_album(few, tmp_path/'out').jobs) == 100 and len(asked) < 15*before
+
+def test_jobs_that_are_done_are_looked_up_not_searched(tmp_path):
+    for i in range(3): write_photo(tmp_path/'in'/f'{i}.png', sample_photo('coffee')[:8, :8])
+    write_photo(tmp_path/'out'/'1.png', sample_photo('coffee')[:8, :8])
+    done = plan_album(tmp_path/'in', tmp_path/'out').there()
+    assert isinstance(done, set) and [job.photo.name for job in done] == ['1.png']
+
+def test_an_album_is_restored_as_planned(few, tmp_path, toy):
+    "The command plans, loads the network and restores: what appears in between is left for the next time."
+    from restorer_fastai.restore.album import restore_album
+    plan = plan_album(few, tmp_path/'out')
+    write_photo(few/'0'/'later.png', sample_photo('coffee')[:8, :8])
+    s = restore_album(toy, plan, progress=False)
+    assert len(s.restored) == 10 and not (tmp_path/'out'/'0'/'later.png').exists()
+    assert len(toy.restore_folder(few, tmp_path/'out', progress=False).restored) == 1

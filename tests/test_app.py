@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from restorer_fastai.photo.imaging import read_photo, sample_photo, write_photo
+from restorer_fastai.photo.reading import read_photo
+from restorer_fastai.photo.samples import sample_photo
+from restorer_fastai.photo.writing import write_photo
 
 pytest.importorskip('gradio', reason='the page needs Gradio: pip install "restorer_fastai[app]"')
 playwright = pytest.importorskip('playwright.sync_api', reason='the page is tested with playwright')
@@ -37,7 +39,7 @@ def note(event, args):
         with open(os.environ['CALLS'], 'a') as f: f.write(f'{event} {host}\\n')
 sys.addaudithook(note)
 """
-KILLED = 'import os, signal; from restorer_fastai.web.app import Desk; Desk(); os.kill(os.getpid(), signal.SIGKILL)'
+KILLED = 'import os, signal; from restorer_fastai.web.desk import Desk; desk = Desk(); os.kill(os.getpid(), signal.SIGKILL)'
 
 @pytest.fixture(scope='module')
 def server(home, tmp_path_factory):

@@ -1,9 +1,8 @@
-"""What our callbacks do to a learner besides their job: nothing that fastai would warn about. And every learner of ours, trained for two batches.
+"""Every learner of ours trains two batches, and a warning out of our own rooms is an error.
 
 fastai warns when a callback sets an attribute that the learner, or the model in it, has too: `self.last` reads the callback's or the network's, depending on who came first.
 """
 import inspect
-import warnings
 
 import pytest
 import torch
@@ -28,8 +27,8 @@ from restorer_fastai.train.checkpoint import DivergenceGuard
 from restorer_fastai.train.recipe import recipe_from_dict
 from restorer_fastai.train.run import train
 
-SHADOWING = 'error:You are shadowing an attribute' # for pytest: becomes an error
-pytestmark = pytest.mark.filterwarnings(SHADOWING)
+ROOMS = callbacks, colour, critic, frame, gan, generator, holes, losses, watch
+pytestmark = [pytest.mark.filterwarnings(o) for o in ('error:You are shadowing an attribute', *(f'error:::{room.__name__}' for room in ROOMS))]
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory, samples):
@@ -79,7 +78,7 @@ def test_a_learner_trains_and_no_callback_shadows_anything(name, data, net, tmp_
 
 def test_every_callback_of_the_learn_floor_was_there(data, net, tmp_path):
     "A new callback has to join the learners above."
-    ours = {o for room in (callbacks, colour, critic, frame, gan, generator, holes, losses, watch) for o in vars(room).values()
+    ours = {o for room in ROOMS for o in vars(room).values()
             if inspect.isclass(o) and issubclass(o, Callback) and o.__module__ == room.__name__}
     assert {FastPrecision, Taught, TurnTaker, ThresholdSwitcher} <= ours
     met = set()

@@ -9,12 +9,14 @@ from hypothesis import example, given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 from restorer_fastai.photo.errors import PhotoError
-from restorer_fastai.photo.imaging import read_photo, sample_photo, to_float, write_photo
+from restorer_fastai.photo.pixels import to_float
+from restorer_fastai.photo.reading import read_photo
+from restorer_fastai.photo.samples import sample_photo
+from restorer_fastai.photo.writing import write_photo
 from restorer_fastai.nets.restorer import NetConfig, build_network
 import restorer_fastai
 from restorer_fastai import Restorer
-from restorer_fastai.restore import restorer as restore
-from restorer_fastai.restore.restorer import _tiles
+from restorer_fastai.restore.tiles import added_before, padded, tiles_along
 from restorer_fastai.nets.weights import content_hash, CONTRACT, load_weights, save_weights
 from restorer_fastai.photo.errors import WeightsError
 
@@ -65,20 +67,53 @@ def refused(path, **kwargs):
 
 HEAVY = ('torch', 'fastai', 'albumentations', 'torchvision', 'skimage', 'sklearn', 'cv2', 'matplotlib', 'gradio', 'pandas')
 
-@pytest.mark.parametrize('module, heavy', [('restorer_fastai', (*HEAVY, 'PIL', 'numpy')), ('restorer_fastai.photo.imaging', HEAVY),
+@pytest.mark.parametrize('module, heavy', [('restorer_fastai', (*HEAVY, 'PIL', 'numpy')), ('restorer_fastai.photo.samples', HEAVY),
     ('restorer_fastai.restore.restorer', [h for h in HEAVY if h != 'torch'])])
 def test_imports_are_light(module, heavy):
     assert run_python(f'import {module}, sys; print([m for m in {list(heavy)!r} if m in sys.modules])') == '[]'
 
 def test_restoring_loads_no_training_room(weights, tmp_path):
     write_photo(tmp_path/'in.png', sample_photo('china')[:64, :64])
-    rooms = 'degrade negative dataset data losses generator critic gan evaluate train'.split()
     code = f'''
 import sys; from restorer_fastai import Restorer
 Restorer.load({str(weights)!r}, device='cpu').restore_folder({str(tmp_path/'in.png')!r}, {str(tmp_path/'out')!r}, progress=False)
-print([m for m in ['restorer_fastai.' + r for r in {rooms!r}] + ['albumentations', 'gradio', 'fastai', 'torchvision'] if m in sys.modules])'''
-    assert run_python(code) == '[]'
+floors = {{m.split('.')[1] for m in sys.modules if m.startswith('restorer_fastai.')}}
+print(sorted(floors & {{'data', 'score', 'learn', 'train', 'web'}}), [m for m in ('albumentations', 'gradio', 'fastai', 'torchvision') if m in sys.modules])'''
+    assert run_python(code) == '[] []'
     assert read_photo(tmp_path/'out'/'in.png').shape == (64, 64, 3)
+
+ONE_RESULT = '''
+import hashlib, numpy as np
+from restorer_fastai.photo.reading import read_photo
+photo = read_photo({path!r})
+r = Restorer.load(device='cpu')
+print(hashlib.sha256(r.restore(photo).tobytes() + r.restore(photo, mode='negative').tobytes()).hexdigest(), sorted(o for o in dir(Restorer) if o[0] != '_'))
+'''
+
+def test_one_call_has_one_result_whatever_was_imported(tmp_path):
+    "A negative in a black holder, which is found in a plain call, too; and the class has the same methods."
+    from restorer_fastai.degrade.film import film_negative
+    film = film_negative(to_float(sample_photo('chelsea'))[:160, :240])
+    photo = str(write_photo(tmp_path/'film.png', np.pad(film, ((16, 16), (24, 24), (0, 0)))))
+    alone = run_python('from restorer_fastai.restore.restorer import Restorer' + ONE_RESULT.format(path=photo))
+    assert all(o in alone for o in ("'load'", "'faster'", "'export_onnx'", "'restore_file'", "'restore_folder'", "'look_at_roll'", "'from_learner'", "'save'"))
+    for how in ('from restorer_fastai import Restorer', 'import restorer_fastai.all; from restorer_fastai import Restorer'):
+        assert run_python(how + ONE_RESULT.format(path=photo)) == alone, how
+
+def test_no_import_changes_the_class():
+    code = """
+import restorer_fastai.restore.restorer as room
+before = dict(vars(room.Restorer))
+import restorer_fastai.all, restorer_fastai.cli
+print({k for k, v in vars(room.Restorer).items() if before.get(k) is not v} | (before.keys() - vars(room.Restorer).keys()), restorer_fastai.Restorer is room.Restorer)"""
+    assert run_python(code) == 'set() True'
+
+def test_wishes_have_one_order():
+    import inspect
+    from restorer_fastai.restore.options import RestoreOptions
+    order = list(RestoreOptions.__dataclass_fields__)
+    assert list(inspect.signature(Restorer.restore).parameters)[2:2 + len(order)] == order == ['mode', 'mask', 'strength', 'keep_luma']
+    for method in Restorer.restore_file, Restorer.restore_folder: assert [o for o in inspect.signature(method).parameters if o in order] == order
 
 
 # --- weight files with faults
@@ -214,10 +249,10 @@ def test_any_size_type_and_tiling(h, w, dtype, tile, overlap, seed):
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(n=st.integers(1, 20_000), tile=st.integers(2, 40).map(lambda k: 32*k), share=st.floats(0, .5))
 def test_tiles_cover_any_side_once(n, tile, share):
-    tiles, padded = _tiles(n, tile, int(share*tile)), max(64, -(-n//32)*32)
-    total = np.zeros(padded)
+    tiles, side = tiles_along(n, tile, int(share*tile)), max(64, -(-n//32)*32)
+    total = np.zeros(side)
     for start, length, weights in tiles:
-        assert start % 32 == 0 and length % 32 == 0 and start + length <= padded and weights.min() >= 0
+        assert start % 32 == 0 and length % 32 == 0 and start + length <= side and weights.min() >= 0
         total[start:start + length] += weights
     assert np.abs(total - 1).max() < 1e-5
 
@@ -284,9 +319,9 @@ def ramp(h, w): return (np.linspace(0, 1, h, dtype=np.float32)[:, None, None]*np
 def steps_where_tiles_meet(made, axis, tile=160, overlap=64):
     "The largest step between two lines of a photo, each in the photo's largest colour: where tiles overlap, and elsewhere."
     steps, n = np.abs(np.diff(made, axis=axis)).max(2).max(1 - axis), made.shape[axis]
-    covered = np.zeros(restore._padded(n), int)
-    for start, length, _ in _tiles(n, tile, overlap): covered[start:start + length] += 1
-    shared = covered[restore._before(n):][:n][1:] > 1
+    covered = np.zeros(padded(n), int)
+    for start, length, _ in tiles_along(n, tile, overlap): covered[start:start + length] += 1
+    shared = covered[added_before(n):][:n][1:] > 1
     assert 20 < shared.sum() < n - 20
     return steps[shared].max(), steps[~shared].max()
 
@@ -328,3 +363,52 @@ def test_tensors_keep_their_type():
     assert (restorer.restore(photo) == (floats*255).round().to(torch.uint8)).all() and restorer.restore(photo[None]).dtype == torch.uint8
     for dtype in torch.float16, torch.float64: assert restorer.restore((photo/255).to(dtype)).dtype == dtype
     with pytest.raises(ValueError, match='int64'): restorer.restore(photo.long())
+
+
+# --- networks that enlarge, networks that are told where
+
+class Doubler(nn.Module):
+    "Twice the size; sees 2 px, and every second tile comes out `mood` lighter."
+    scale = 2
+    def __init__(self, mood=0.): super().__init__(); self.mood, self.tiles = mood, 0
+    def look(self, thumbnail, mode=None): return None
+    def forward(self, x, context):
+        self.tiles += 1
+        return nn.functional.interpolate(x, scale_factor=2, mode='bicubic') + self.mood*(self.tiles % 2)
+
+@pytest.mark.parametrize('dtype, top', [('uint8', 255), ('uint16', 65535), ('float32', 1)])
+def test_twice_the_size_in_tiles(dtype, top):
+    img = (to_float(sample_photo('chelsea'))[:230, :310]*top).round(0 if top > 1 else 7).astype(dtype)
+    whole, tiled = (Restorer(Doubler(), device='cpu', tile=t, overlap=32).restore(img) for t in (512, 96))
+    assert tiled.shape == (460, 620, 3) and tiled.dtype == img.dtype
+    assert np.abs(tiled.astype(float) - whole).max() <= top*1e-5 + (top > 1)
+    assert dtype != 'uint16' or (tiled % 257 != 0).any() # all 16 bits count
+
+def test_no_seam_in_twice_the_size():
+    flat = np.full((300, 400, 3), 100, np.uint8)
+    for overlap, low, high in ((0, 10, 14), (64, 0, 1)):
+        made = Restorer(Doubler(.05), device='cpu', tile=160, overlap=overlap).restore(flat).astype(int)
+        assert low <= max(np.abs(np.diff(made, axis=a)).max() for a in (0, 1)) <= high
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(h=SIDES, w=SIDES, strength=st.sampled_from([0., .5, 1.]))
+def test_twice_any_size(h, w, strength):
+    img = np.random.default_rng(0).integers(0, 256, (h, w, 3), dtype=np.uint8)
+    made = Restorer(Doubler(), device='cpu', tile=64, overlap=32).restore(img, strength=strength)
+    assert made.shape == (2*h, 2*w, 3) and made.dtype == np.uint8
+    if strength == 0: assert np.abs(made - nn.functional.interpolate(torch.from_numpy(img).permute(2, 0, 1)[None].float(), scale_factor=2, mode='bilinear')[0].permute(1, 2, 0).numpy()).max() <= .51
+
+class Stamper(nn.Module):
+    "Wants the mask as a fourth channel; blue where it is."
+    expects = 'rgb+mask'
+    def look(self, thumbnail, mode=None): return None
+    def forward(self, x, context): return torch.where(x[:, 3:] > .5, x.new_tensor([0, 0, 1]).view(1, 3, 1, 1), x[:, :3])
+
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16'])
+def test_a_mask_travels_with_the_tiles(dtype):
+    img = sample_photo('chelsea')[:230, :310].astype(dtype)*(257 if dtype == 'uint16' else 1)
+    mask = np.random.default_rng(0).random(img.shape[:2]) > .7
+    want = np.where(mask[..., None], np.array([0, 0, np.iinfo(dtype).max], dtype), img)
+    for tile in 96, 512:
+        r = Restorer(Stamper(), device='cpu', tile=tile, overlap=32)
+        assert np.abs(r.restore(img, mask=mask).astype(int) - want).max() <= 1 and np.abs(r.restore(img).astype(int) - img).max() <= 1

@@ -51,6 +51,7 @@ def warm_decay(
     "A decay that begins low, so that a random start is soon forgotten."
     return min(decay, (1 + step)/(10 + step))
 
+# %% ../../nbs/42_learn.callbacks.ipynb #53bb76e9
 @torch.no_grad()
 def average_in(
     average:dict, # Name -> tensor; changed in place

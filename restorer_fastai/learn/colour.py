@@ -87,7 +87,7 @@ class Taught(Callback):
         if not self.training: return
         with torch.no_grad(): wanted = self.teacher(self.y, self.layers)
         values = [alike(o, F.adaptive_avg_pool2d(w, o.shape[2:])) for o,w in zip(self.maps.stored, wanted)]
-        self.alike = float(sum(values)/len(values))
+        self.alike = float(sum(o.detach() for o in values)/len(values))
         self.learn.loss_grad = self.learn.loss_grad + self.weight*sum(1 - o for o in values)
 
     def after_fit(self): self.maps.remove()

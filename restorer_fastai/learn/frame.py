@@ -14,9 +14,9 @@ from fastcore.meta import delegates
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..degrade.damage import Plan
+from ..degrade.mixes import Plan
 from .generator import part_learner, part_of
-from ..photo.imaging import rgb_to_grey
+from ..photo.pixels import rgb_to_grey
 from ..nets.frame import FREE, FRAME_KINDS, MODES, TURNED, FrameNet, colour_transform, flag_of
 from ..degrade.film import STOCKS
 
@@ -96,6 +96,7 @@ def kind_accuracy(
     groups = torch.tensor(groups, device=kind.device)
     return (groups[answer[0].argmax(1)] == groups[kind.as_subclass(Tensor)]).float().mean()
 
+# %% ../../nbs/44_learn.frame.ipynb #bf3ffb28
 def sign_accuracy(
     answer, # What `LookStudent` gave
     truth, # Not looked at

@@ -119,6 +119,7 @@ def stuck(self:ThresholdSwitcher) -> str: # One line with figures and a remedy; 
                 'Lower critic_lr, or raise the first of the weights, the price of its opinion')
     return ''
 
+# %% ../../nbs/48_learn.gan.ipynb #1bb281da
 @patch
 def after_train(self:ThresholdSwitcher):
     if stuck := self.stuck(): warnings.warn(f'GAN epoch {self.epoch + 1}: {stuck}.')
@@ -304,6 +305,7 @@ def _smooth(i, values, n): # running mean over `n` batches
     kernel = np.ones(max(1, min(n, len(values))))
     return np.convolve(i, kernel/len(kernel), 'valid'), np.convolve(values, kernel/len(kernel), 'valid')
 
+# %% ../../nbs/48_learn.gan.ipynb #6d9ba81d
 def _plot_values(ax, turns, field, who, colour, label):
     pairs = [(i, getattr(o, field)) for i,o in enumerate(turns) if o.who in who and np.isfinite(getattr(o, field))]
     if not pairs: return

@@ -42,6 +42,7 @@ def _imagenet_state(arch, pretrained):
         remedy = f'{missing.remedy} Or train from scratch: pretrained=False.'
         raise WeightsError(missing.path, f'{missing.reason}, and a download failed ({e})', remedy) from e
 
+# %% ../../nbs/43_learn.generator.ipynb #e69ca8f8
 def load_encoder(
     net:RestorerNet, # The network whose encoder to fill
     pretrained:bool|str|Path, # True: torchvision's weights, found on this machine or downloaded; or the path of a local .pth or its folder

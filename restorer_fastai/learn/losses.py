@@ -178,6 +178,7 @@ def _named_loss(name, settings):
     try: return LOSSES[name](**settings)
     except TypeError as e: raise RestorerError(f"loss '{name}' has no such setting ({e})") from e
 
+# %% ../../nbs/40_learn.losses.ipynb #fffcc5be
 def as_weighted(
     loss, # As in `get_loss`; a loss function gets the name 'pixel'
 ) -> WeightedLoss: # Of one part or more
@@ -242,7 +243,8 @@ def state_dict(self:LossParts,
     within_epoch:bool=True, # Is the epoch still going on?
 ) -> dict: # Empty between epochs; else sums (name -> tensor) and batches (name -> int) of each part
     "What has to be remembered to go on as if nothing had happened: plain values and tensors."
-    return dict(sums=dict(self._sums), batches=dict(self._batches)) if within_epoch else {}
+    if not within_epoch: return {}
+    return dict(sums={k: v.as_subclass(Tensor) for k,v in self._sums.items()}, batches=dict(self._batches)) # no tensors of fastai's own kind
 
 @patch
 def load_state_dict(self:LossParts,

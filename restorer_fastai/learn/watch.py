@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from torchvision.utils import make_grid
 
 from .callbacks import restoring_net
-from ..photo.imaging import from_tensor
+from ..photo.pixels import from_tensor
 
 # %% ../../nbs/49_learn.watch.ipynb #cc9e5260
 @torch.no_grad()

@@ -21,7 +21,7 @@ from fastai.callback.core import Callback
 from fastcore.basics import patch
 
 from ..photo.disk import read_rows, write_rows
-from ..photo.imaging import write_photo
+from ..photo.writing import write_photo
 from ..learn.gan import Turn
 from ..learn.callbacks import restoring_net
 from ..learn.watch import sample_sheet

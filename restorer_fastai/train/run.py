@@ -19,7 +19,7 @@ from fastai.torch_core import default_device, set_seed
 from ..photo.disk import read_rows, sweep
 from ..photo.progress import progress_bar
 from ..degrade.chance import seed_from
-from ..degrade.damage import load_mix
+from ..degrade.mixes import load_mix
 from ..nets.weights import load_weights
 from ..data.dataset import dataset_info, dataset_mix, read_manifest
 from ..learn.generator import load_encoder
