@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONTRACT', 'TRAIN_ONE', 'UPGRADE', 'MANIFEST', 'content_hash', 'pack', 'unpack', 'save_weights', 'file_kind',
-           'load_weights', 'file_hash', 'part_of', 'save_parts', 'read_parts', 'load_parts', 'find_weights',
+           'load_weights', 'file_hash', 'describe_part', 'save_parts', 'read_parts', 'load_parts', 'find_weights',
            'load_network']
 
 # %% ../../nbs/29_nets.weights.ipynb #09bff012
@@ -171,7 +171,7 @@ def file_hash(
 
 def _fingerprint(path): return dict(size=Path(path).stat().st_size, sha256=file_hash(path))
 
-def part_of(
+def describe_part(
     path, # A file that `save_weights` wrote
     role:str, # What it is for: 'restorer', 'frame', 'defects', 'inpaint', 'colour', 'x4' ...
     into:str|None=None, # ROLE.NAME of the part whose place it takes; None: it is a network of its own
@@ -185,7 +185,7 @@ def part_of(
 
 def save_parts(
     path, # Manifest to write, by custom `NAME.json`, into the folder in which the files lie
-    parts:list, # What `part_of` gave
+    parts:list, # What `describe_part` gave
     **more, # What else to say of them all, JSON-able: licence, notes
 ) -> Path: # The file written
     "Write a manifest; whole or not at all."
