@@ -287,7 +287,7 @@ def _table_lines(
     lines = [f"{'PSNR in dB / SSIM, RGB':{wide}}  photos" + ''.join(f'{o:>16}' for o in ('damaged', 'classical', 'restored'))]
     for title, (_, row) in zip(titles, table.iterrows()):
         cells = [f"{row[f'psnr_{o}']:.2f} / {row[f'ssim_{o}']:.3f}" for o in ('degraded', 'baseline', 'restored')]
-        lines.append(f'{title:{wide}}  {row.n:6}' + ''.join(f'{o:>16}' for o in cells))
+        lines.append(f'{title:{wide}}  {int(row.n):6}' + ''.join(f'{o:>16}' for o in cells))
     return lines
 
 # %% ../nbs/99_cli.ipynb #9cace272
