@@ -6,16 +6,17 @@
 __all__ = ['WEIGHTS_FOLDER', 'BACKBONES', 'IMAGENET_MEAN', 'IMAGENET_STD', 'find_imagenet_weights', 'read_state', 'Backbone',
            'load_backbone']
 
-# %% ../../nbs/21_nets.backbone.ipynb #b0c0a004
+# %% ../../nbs/21_nets.backbone.ipynb #dae27529
 import os
 from pathlib import Path
 
 import torch
+from fastcore.basics import patch
 from torch import Tensor, nn
 
 from ..photo.errors import RestorerError, WeightsError
 
-# %% ../../nbs/21_nets.backbone.ipynb #e25427fb
+# %% ../../nbs/21_nets.backbone.ipynb #543f3c56
 WEIGHTS_FOLDER = 'RESTORER_WEIGHTS' # environment variable: a folder with weights of ImageNet networks
 
 def _torchvision_url(name):
@@ -38,6 +39,7 @@ def find_imagenet_weights(
         f'Download {url} (on another machine if this one is offline) and put it into {cache}, or into a folder of your own '
         f'and set {WEIGHTS_FOLDER} to that folder, or give the path of the file.')
 
+# %% ../../nbs/21_nets.backbone.ipynb #628e4983
 def read_state(
     path:str|Path, # A file of weights as PyTorch saves them
 ) -> dict: # Name -> tensor
@@ -50,7 +52,7 @@ def read_state(
         raise WeightsError(path, 'it does not hold the weights of a network by name', again)
     return state
 
-# %% ../../nbs/21_nets.backbone.ipynb #08c93259
+# %% ../../nbs/21_nets.backbone.ipynb #0b07ba36
 def _relu_names(*blocks): # VGG: blocks of convolutions with a ReLU each, and a pooling layer after each block
     names, i = {}, 0
     for b,n in enumerate(blocks, 1):
@@ -63,6 +65,7 @@ BACKBONES = {'squeezenet1_1': {'relu1': 1} | {f'fire{n}': i for n,i in zip(range
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225) # of photos in [0, 1]
 
+# %% ../../nbs/21_nets.backbone.ipynb #ec1912c7
 class _Normalise(nn.Module):
     def __init__(self):
         super().__init__()
@@ -70,6 +73,7 @@ class _Normalise(nn.Module):
 
     def forward(self, x): return (x - self.mean) / self.std
 
+# %% ../../nbs/21_nets.backbone.ipynb #8d134fc4
 class Backbone(nn.Module):
     "A network that has learned ImageNet, frozen, up to its feature maps; computes in fp32. Gradients reach the photo only."
     def __init__(self,
@@ -90,22 +94,24 @@ class Backbone(nn.Module):
         "Raise RestorerError for a layer that is not there."
         if unknown := set(at) - set(self.layers): raise RestorerError(f"layers {sorted(unknown)} are not in this backbone: {list(self.layers)}")
 
-    def forward(self,
-        x:Tensor, # Photos (N, 3, H, W), RGB in [0, 1], at least 32 px
-        at=None, # Names of layers, in the order in which they come; None: the last one that has a name
-    ) -> list: # Their feature maps (N, C, h, w)
-        "What the layers `at` answer to photos. Raises RestorerError for a layer that is not there."
-        at = list(at) if at is not None else [max(self.layers, key=self.layers.get)]
-        self.check(at)
-        wanted, seen = [self.layers[o] for o in at], {}
-        with torch.autocast(x.device.type, enabled=False):
-            x = self.normalise(x.as_subclass(Tensor).float())
-            for i,layer in enumerate(self.features[:max(wanted) + 1]):
-                x = layer(x)
-                if i in wanted: seen[i] = x
-        return [seen[i] for i in wanted]
+# %% ../../nbs/21_nets.backbone.ipynb #8858ae82
+@patch
+def forward(self:Backbone,
+    x:Tensor, # Photos (N, 3, H, W), RGB in [0, 1], at least 32 px
+    at=None, # Names of layers, in the order in which they come; None: the last one that has a name
+) -> list: # Their feature maps (N, C, h, w)
+    "What the layers `at` answer to photos. Raises RestorerError for a layer that is not there."
+    at = list(at) if at is not None else [max(self.layers, key=self.layers.get)]
+    self.check(at)
+    wanted, seen = [self.layers[o] for o in at], {}
+    with torch.autocast(x.device.type, enabled=False):
+        x = self.normalise(x.as_subclass(Tensor).float())
+        for i,layer in enumerate(self.features[:max(wanted) + 1]):
+            x = layer(x)
+            if i in wanted: seen[i] = x
+    return [seen[i] for i in wanted]
 
-# %% ../../nbs/21_nets.backbone.ipynb #20410f14
+# %% ../../nbs/21_nets.backbone.ipynb #3ec9a473
 def _normalised_layout(state, features):
     "Style transfer's VGG: a 1x1 convolution that normalises, then convolutions between mirroring paddings. In torchvision's numbers."
     normalise = nn.Conv2d(3, 3, 1)
@@ -115,6 +121,7 @@ def _normalised_layout(state, features):
     for i in convs: features[i].padding_mode = 'reflect'
     return normalise, {f'{i}.{k}': state[f'{j}.{k}'] for i,j in zip(convs, theirs) for k in ('weight', 'bias')}
 
+# %% ../../nbs/21_nets.backbone.ipynb #d0c5915b
 def load_backbone(
     name:str='squeezenet1_1', # A key of `BACKBONES`
     weights:str|Path|None=None, # File or folder of its ImageNet weights; None: looked for, see `find_imagenet_weights`

@@ -161,7 +161,7 @@ class FrameNet(nn.Module):
         self.numbers = nn.Linear(nf, 6*knots + 15)
         for p in self.numbers.parameters(): nn.init.zeros_(p)
 
-# %% ../../nbs/23_nets.frame.ipynb #205ed34e
+# %% ../../nbs/23_nets.frame.ipynb #37e016fe
 @patch
 def features(self:FrameNet,
     frame:Tensor, # (N, 3, h, w) in [0, 1]
@@ -175,6 +175,7 @@ def features(self:FrameNet,
     quantiles, correlations = colour_statistics(frame)
     return torch.cat([seen.float(), quantiles.flatten(1)*2 - 1, correlations], 1), quantiles
 
+# %% ../../nbs/23_nets.frame.ipynb #8122075c
 @patch
 def transform(self:FrameNet,
     features:Tensor, # What `features` gave

@@ -97,7 +97,7 @@ class DetailHead(nn.Module):
         if features is not None: y = y + self.features(features)
         return F.pixel_shuffle(self.last(self.blocks(y)), 2)
 
-# %% ../../nbs/27_nets.restorer.ipynb #30fdb524
+# %% ../../nbs/27_nets.restorer.ipynb #33b27b9b
 def end_at_half_size(
     unet:nn.Module, # A `DynamicUnet` or `PlainUnet`; changed in place
 ) -> int: # Channels of the features that it then gives
@@ -106,6 +106,7 @@ def end_at_half_size(
     ni, unet.layers = unet.layers[i][0][0].in_channels, unet.layers[:i]
     return ni
 
+# %% ../../nbs/27_nets.restorer.ipynb #580771a1
 def _last_with_weights(layers): return max(i for i,o in enumerate(layers) if any(True for _ in o.parameters())) # what follows has none
 
 def end_at_full_size(
@@ -171,7 +172,7 @@ class RestorerNet(Repairs):
         if self.norms_at_rest: rest_norms(self)
         return self
 
-# %% ../../nbs/27_nets.restorer.ipynb #5e149bb9
+# %% ../../nbs/27_nets.restorer.ipynb #2273c4ea
 @patch
 def forward(self:RestorerNet,
     x:Tensor, # (N, 3, H, W) in [0, 1]; H and W multiples of 32
@@ -183,6 +184,7 @@ def forward(self:RestorerNet,
     if not isinstance(context, Context): context = self.look(x if context is None else context, mode)
     return self.repair(x, context.vector)
 
+# %% ../../nbs/27_nets.restorer.ipynb #a27df7c0
 @patch(as_prop=True)
 def final_layer(self:RestorerNet) -> nn.Module: # A convolution, or a `ConvLayer`
     "The layer that answers."
@@ -200,7 +202,7 @@ def build_network(
         unet = create_unet_model(img_size=(size, size), pretrained=False, **config.unet_kwargs())
     return RestorerNet(unet, config).eval()
 
-# %% ../../nbs/27_nets.restorer.ipynb #a179e18a
+# %% ../../nbs/27_nets.restorer.ipynb #a6a7ae0d
 def plain_restorer(
     **settings, # Of `NetConfig`
 ) -> RestorerNet: # In evaluation mode, with random weights
@@ -212,6 +214,7 @@ def plain_restorer(
         unet = PlainUnet(ARCHS[config.arch], config.norm, config.blur, config.self_attention, config.y_range)
     return RestorerNet(unet, config).eval()
 
+# %% ../../nbs/27_nets.restorer.ipynb #220af992
 def plain_network(
     config:NetConfig, # What to build
     state:dict, # Its weights, name -> tensor: the `state_dict` of any network of this description

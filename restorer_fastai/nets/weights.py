@@ -35,7 +35,7 @@ def content_hash(
         h.update(t.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return h.hexdigest()
 
-# %% ../../nbs/29_nets.weights.ipynb #f95f85f4
+# %% ../../nbs/29_nets.weights.ipynb #76a2b797
 _SCALE = '.scale' # appended to the name of a packed tensor
 
 def pack(
@@ -51,6 +51,7 @@ def pack(
             packed[name + _SCALE] = scale
     return packed
 
+# %% ../../nbs/29_nets.weights.ipynb #60e758d4
 def unpack(
     tensors:dict, # What `pack` gave
 ) -> dict: # Name -> tensor, 32-bit floats
@@ -97,7 +98,7 @@ def save_weights(
     with write_beside(path) as tmp: tmp.write_bytes(save(tensors, metadata={'restorer_fastai': text}))
     return Path(path)
 
-# %% ../../nbs/29_nets.weights.ipynb #acde9313
+# %% ../../nbs/29_nets.weights.ipynb #a758b29f
 def file_kind(
     path, # Any file
 ) -> str:
@@ -107,6 +108,7 @@ def file_kind(
     if head[:4] == b'PK\x03\x04' or (head[:1] == b'\x80' and head[1:2] in (b'\2', b'\3', b'\4', b'\5')): return 'pickle'
     return 'unknown'
 
+# %% ../../nbs/29_nets.weights.ipynb #c7d85bb9
 def _check_weights(path):
     "Raise `WeightsError` unless `path` is a file that says it is a safetensors file."
     if not path.exists(): raise WeightsError(path, 'there is no such file', TRAIN_ONE)
@@ -157,7 +159,7 @@ def load_weights(
         raise WeightsError(path, f'its header does not fit ({e})', 'Copy it again, or `pip install -U restorer_fastai`.') from e
     return net, header
 
-# %% ../../nbs/29_nets.weights.ipynb #607e89c5
+# %% ../../nbs/29_nets.weights.ipynb #4d27f014
 MANIFEST = 1 # version of what a manifest promises
 
 def file_hash(
@@ -183,6 +185,7 @@ def describe_part(
     header, _ = _read_header(path)
     return dict(role=role, file=path.name, architecture=header.get('architecture', 'restorer'), **({'into': into} if into else {}), **_fingerprint(path), **more)
 
+# %% ../../nbs/29_nets.weights.ipynb #64736e90
 def save_parts(
     path, # Manifest to write, by custom `NAME.json`, into the folder in which the files lie
     parts:list, # What `describe_part` gave
@@ -193,7 +196,7 @@ def save_parts(
     with write_beside(path) as tmp: tmp.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     return Path(path)
 
-# %% ../../nbs/29_nets.weights.ipynb #38452eea
+# %% ../../nbs/29_nets.weights.ipynb #63512fdc
 def read_parts(
     path, # A file that `save_parts` wrote
 ) -> dict: # With the key 'parts': a list of dicts
@@ -212,6 +215,7 @@ def read_parts(
         raise WeightsError(path, f'it names a file outside its folder ({stray[0]})', 'Use manifests only of people you trust.')
     return manifest
 
+# %% ../../nbs/29_nets.weights.ipynb #0746ac9c
 def _load_part(path, part):
     "The network and header of one part; `WeightsError` when the file is not the one that the manifest means."
     file = path.parent/part['file']
@@ -246,7 +250,7 @@ def load_parts(
     if added: header['sha256'] = content_hash({}, *(o['sha256'] for o in used)) # what tells these weights from any others
     return net.eval(), dict(header, parts=used)
 
-# %% ../../nbs/29_nets.weights.ipynb #d2c8f768
+# %% ../../nbs/29_nets.weights.ipynb #40ead2d7
 def _shipped_folder():
     return Path(importlib.util.find_spec('restorer_fastai').submodule_search_locations[0])/'pretrained'
 
@@ -260,6 +264,7 @@ def find_weights(
     if str(name) == 'reference': raise WeightsError(name, 'this version comes without trained weights', TRAIN_ONE)
     return Path(name)
 
+# %% ../../nbs/29_nets.weights.ipynb #7ac0d90e
 def load_network(
     name='reference', # The path of a weights file or a manifest, or the name of weights that come with the package
     role:str='restorer', # Which of its networks, if it is a manifest
