@@ -51,8 +51,11 @@ class TurnTaker(GANTrainer):
 
     def after_validate(self): self.switch(self._turn)
 
-    def after_fit(self):
+    def release(self):
+        "Both networks can be trained again."
         for net in (self.generator, self.critic): set_freeze_model(net, True) # True means trainable
+
+    def after_fit(self): self.release()
 
 # %% ../../nbs/48_learn.gan.ipynb #5db59caa
 @patch
@@ -232,7 +235,9 @@ class GanLearner(RestoringLearner):
     def fit(self, n_epoch, *args, cbs=None, **kwargs):
         "`Learner.fit`; raises as `refuse_losses`."
         refuse_losses([*self.cbs, *L(cbs)])
-        with norms_resting(self.model.critic): super().fit(n_epoch, *args, cbs=cbs, **kwargs)
+        with norms_resting(self.model.critic):
+            try: super().fit(n_epoch, *args, cbs=cbs, **kwargs)
+            finally: self.turn_taker.release() # fastai calls no `after_fit` when a fit is interrupted
 
     def lr_find(self, *args, **kwargs):
         "Raises NotImplementedError: two losses by turns make no curve from which a rate could be read."

@@ -161,7 +161,7 @@ def _setting(o):
     table = html_table(['What', 'Which'], [[k, str(v)] for k,v in facts.items()], 'Data set, machine, versions')
     return [table, P('The recipe, as it was used:'), Pre(o.recipe_text, cls='scroll')]
 
-# %% ../../nbs/54_train.report.ipynb #0747fb32
+# %% ../../nbs/54_train.report.ipynb #d255a032
 SECTIONS = dict(Outcome=_outcome, Curves=_curves, Pictures=_pictures, Turns=_turns, Stages=_stages, Epochs=_epochs, Setting=_setting)
 
 def write_report(
