@@ -53,7 +53,8 @@ def server(home, tmp_path_factory):
     args = [RESTORER, 'app', '--model', model, '--port', 0, '--max-mb', 1, '--max-megapixels', 1]
     ears = tmp_path_factory.mktemp('ears')
     (ears/'sitecustomize.py').write_text(LISTEN_IN)
-    env = {**os.environ, 'TMPDIR': str(home), 'OMP_NUM_THREADS': '1', 'http_proxy': '', 'PYTHONUNBUFFERED': '1', 'PYTHONPATH': str(ears),
+    path = os.pathsep.join(filter(None, [str(ears), os.environ.get('PYTHONPATH')])) # the package that is tested, wherever it lies
+    env = {**os.environ, 'TMPDIR': str(home), 'OMP_NUM_THREADS': '1', 'http_proxy': '', 'PYTHONUNBUFFERED': '1', 'PYTHONPATH': path,
            'CALLS': str(ears/'calls')}
     subprocess.run([sys.executable, '-c', KILLED], env=env)
     killed, = home.glob('restorer-app-*')
