@@ -27,10 +27,13 @@ import typer
 from joblib import Parallel, delayed
 from PIL import Image
 
-import restorer_fastai.degrade.film # registers the film degradations that mixes name
 from restorer_fastai.data.dataset import PNG_LEVEL, build_dataset, look_hash, pixel_hash, read_manifest
-from restorer_fastai.degrade.damage import apply_steps
-from restorer_fastai.photo.imaging import SAMPLES, find_photos, read_photo, sample_photo, to_float, to_uint8, write_photo
+from restorer_fastai.degrade.mixes import apply_steps
+from restorer_fastai.photo.files import find_photos
+from restorer_fastai.photo.pixels import to_float, to_uint8
+from restorer_fastai.photo.reading import read_photo
+from restorer_fastai.photo.samples import sample_photo, SAMPLES
+from restorer_fastai.photo.writing import write_photo
 
 
 def sample_crops(folder, count, seed, shape=(375, 500)):

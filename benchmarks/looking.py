@@ -18,10 +18,10 @@ import cv2
 import pandas as pd
 import torch
 import typer
-import restorer_fastai.degrade.film # registers film
 from rich.progress import track
-from restorer_fastai.degrade.damage import apply_steps, load_mix
-from restorer_fastai.photo.imaging import read_photo, to_float, to_tensor, to_uint8
+from restorer_fastai.degrade.mixes import apply_steps, load_mix
+from restorer_fastai.photo.pixels import to_float, to_tensor, to_uint8
+from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.learn.frame import kind_of
 from restorer_fastai.nets.frame import FRAME_KINDS
 from restorer_fastai import Restorer

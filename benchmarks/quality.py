@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 import typer
 from restorer_fastai.score.benchmark import benchmark_markdown, benchmark_means, run_benchmark
-from restorer_fastai.photo.imaging import find_photos
+from restorer_fastai.photo.files import find_photos
 from restorer_fastai import Restorer
 
 

@@ -13,10 +13,12 @@ warnings.simplefilter('ignore') # notes of libraries to each other's developers
 
 import cv2
 import typer
-from restorer_fastai.score.evaluate import stretch_levels
+from restorer_fastai.baselines.classical import stretch_levels
 from restorer_fastai.photo.disk import write_beside
-from restorer_fastai.photo.imaging import read_photo, show_photos, to_float
-from restorer_fastai.degrade.film import invert_negadoctor
+from restorer_fastai.photo.pixels import to_float
+from restorer_fastai.photo.reading import read_photo
+from restorer_fastai.photo.samples import show_photos
+from restorer_fastai.baselines.negadoctor import invert_negadoctor
 from restorer_fastai import Restorer
 
 

@@ -30,7 +30,8 @@ import numpy as np
 import torch
 import typer
 from PIL import Image
-from restorer_fastai.photo.imaging import from_tensor, sample_photo, to_tensor, to_uint8
+from restorer_fastai.photo.pixels import from_tensor, to_tensor, to_uint8
+from restorer_fastai.photo.samples import sample_photo
 from restorer_fastai import Restorer
 
 STOCK, TRAINED = 'stock fastai, fp32, whole', 'ours as trained, fp32'

@@ -81,7 +81,8 @@ def samples(
     out:Annotated[Path, typer.Option(help='Folder to copy to: OUT/train and OUT/held_out')],
 ):
     "Copy real photos that installed packages carry: some to train on, two held out. Nothing is downloaded."
-    from restorer_fastai.photo.imaging import copy_samples, find_photos
+    from restorer_fastai.photo.files import find_photos
+    from restorer_fastai.photo.samples import copy_samples
     copy_samples(out)
     for name in 'train', 'held_out': typer.echo(f'{out/name}: {len(find_photos(out/name))} photos')
 
@@ -132,7 +133,7 @@ def _exit_with(done:int, failed:int):
 def _photos_below(paths):
     "All photos below `paths`. Raises `PhotoError` when there are none."
     from restorer_fastai.photo.errors import PhotoError
-    from restorer_fastai.photo.imaging import find_photos
+    from restorer_fastai.photo.files import find_photos
     photos = find_photos(paths)
     if not photos: raise PhotoError(' '.join(map(str, paths)), 'no photos there', 'Give photos, or folders with photos.')
     return photos
@@ -144,7 +145,7 @@ def _targets(
 )->dict: # Photo -> where its result goes, each once
     "Name a result for every photo below `paths`. Raises `PhotoError` when there is none."
     from restorer_fastai.photo.errors import PhotoError
-    from restorer_fastai.photo.imaging import find_photos, result_path
+    from restorer_fastai.photo.files import find_photos, result_path
     named, _ = {}, _photos_below(paths)
     for root in paths:
         for photo in find_photos(root):
@@ -174,10 +175,11 @@ def degrade(
     seed:Seed=0,
 ):
     "Damage photos as a data set would: to see a mix, or to try a network on photos whose truth you know."
-    import restorer_fastai.degrade.film # registers the film degradations that mixes name
-    from restorer_fastai.degrade.damage import apply_steps, load_mix
+    from restorer_fastai.degrade.mixes import apply_steps, load_mix
     from restorer_fastai.photo.errors import PhotoError
-    from restorer_fastai.photo.imaging import read_photo, to_float, write_photo
+    from restorer_fastai.photo.pixels import to_float
+    from restorer_fastai.photo.reading import read_photo
+    from restorer_fastai.photo.writing import write_photo
     targets = _targets(paths, out)
     plans = load_mix(mix).assign([o.relative_to(out).as_posix() for o in targets.values()], seed)
     rows, failed = [], 0
@@ -285,7 +287,7 @@ def _table_lines(
 
 def _photos_to_show(photos, scored, most=3):
     "The first few of the clean photos that could be scored."
-    from restorer_fastai.photo.imaging import find_photos
+    from restorer_fastai.photo.files import find_photos
     return [o for o in find_photos(photos) if o.as_posix().endswith(tuple(scored.photo))][:most]
 
 def _graded_tasks(degradations, strengths):

@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture(scope='session')
 def samples(tmp_path_factory):
     "Folder with the sample photos in train/ and held_out/."
-    from restorer_fastai.photo.imaging import copy_samples
+    from restorer_fastai.photo.samples import copy_samples
     return copy_samples(tmp_path_factory.mktemp('samples'))
 
 @pytest.fixture(scope='session')

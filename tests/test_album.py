@@ -18,7 +18,10 @@ from restorer_fastai.restore.invented import FILLED, mark_invented, read_invente
 from restorer_fastai.restore.look import find_picture, look_at
 from restorer_fastai.restore.plan import plan_album
 from restorer_fastai.photo.errors import PhotoError
-from restorer_fastai.photo.imaging import open_photo, read_photo, sample_photo, save_photo, to_float, write_photo
+from restorer_fastai.photo.pixels import to_float
+from restorer_fastai.photo.reading import open_photo, read_photo
+from restorer_fastai.photo.samples import sample_photo
+from restorer_fastai.photo.writing import save_photo, write_photo
 from restorer_fastai.nets.frame import FRAME_KINDS, MODES, Context
 from restorer_fastai.degrade.film import film_negative
 

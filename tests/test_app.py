@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from restorer_fastai.photo.imaging import read_photo, sample_photo, write_photo
+from restorer_fastai.photo.reading import read_photo
+from restorer_fastai.photo.samples import sample_photo
+from restorer_fastai.photo.writing import write_photo
 
 pytest.importorskip('gradio', reason='the page needs Gradio: pip install "restorer_fastai[app]"')
 playwright = pytest.importorskip('playwright.sync_api', reason='the page is tested with playwright')

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from restorer_fastai.photo.imaging import find_photos, read_photo, write_photo
+from restorer_fastai.photo.files import find_photos
+from restorer_fastai.photo.reading import read_photo
+from restorer_fastai.photo.writing import write_photo
 
 RESTORER = Path(sys.executable).with_name('restorer')
 REPO = Path(__file__).parents[1]
@@ -158,7 +160,7 @@ def test_restore_says_what_it_takes_each_photo_for(small, looking_model, tmp_pat
 def test_restore_tells_what_a_result_lacks(looking_model, tmp_path):
     import numpy as np
     import tifffile
-    from restorer_fastai.photo.imaging import sample_photo
+    from restorer_fastai.photo.samples import sample_photo
     deep = sample_photo('china')[:64, :64].astype(np.uint16)*257
     for name, pages in dict(a=1, b=1, c=3).items():
         with tifffile.TiffWriter(tmp_path/f'{name}.tif') as tif:
@@ -230,7 +232,7 @@ def test_from_photos_to_a_restored_photo(data, small, tmp_path):
     assert 'another recipe' in error_of(*line, cwd=tmp_path)
 
 def test_a_bug_shows_its_traceback(tmp_path):
-    code = "import restorer_fastai.photo.imaging as i\ndef bug(out): [].pop()\ni.copy_samples = bug\nfrom restorer_fastai.cli import app\napp(['samples', '--out', 'x'])"
+    code = "import restorer_fastai.photo.samples as i\ndef bug(out): [].pop()\ni.copy_samples = bug\nfrom restorer_fastai.cli import app\napp(['samples', '--out', 'x'])"
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and 'IndexError' in done.stderr and 'Traceback' in done.stderr
 

@@ -15,10 +15,12 @@ from fastai.torch_core import set_seed
 import restorer_fastai.data.loaders as data
 from restorer_fastai.data.loaders import SquareView, get_dls, read_reduced
 from restorer_fastai.data.dataset import build_dataset, read_manifest
-from restorer_fastai.degrade.damage import load_mix
+from restorer_fastai.degrade.mixes import load_mix
 from restorer_fastai.learn.generator import generator_learner
 from restorer_fastai.photo.errors import PhotoError
-from restorer_fastai.photo.imaging import find_photos, read_photo, write_photo
+from restorer_fastai.photo.files import find_photos
+from restorer_fastai.photo.reading import read_photo
+from restorer_fastai.photo.writing import write_photo
 from restorer_fastai.nets.restorer import NetConfig
 
 NOTHING = replace(load_mix('lapaz2021'), base={'none': 1.}, extra={'none': 1.}) # a mix that leaves photos as they are

@@ -21,7 +21,9 @@ import pytest
 from PIL import Image
 
 from restorer_fastai.data.dataset import DatasetError, build_dataset, check_dataset, photos_root, read_manifest, render_pair, scan_photos
-from restorer_fastai.photo.imaging import find_photos, read_photo, write_photo
+from restorer_fastai.photo.files import find_photos
+from restorer_fastai.photo.reading import read_photo
+from restorer_fastai.photo.writing import write_photo
 
 DATA_PREP = Path(__file__).parents[1]/'data_prep'
 quiet = dict(progress=False)

@@ -1,12 +1,15 @@
 "Any photo, any strength, any registered degradation; then mixes, and what importing costs."
-import json, subprocess, sys
+import json, re, subprocess, sys
+from pathlib import Path
+
 import numpy as np, pytest
 from hypothesis import example, given, settings, strategies as st
-from restorer_fastai.degrade import damage as degrade
-from restorer_fastai.degrade import film as negative
-from restorer_fastai.photo.imaging import to_float
+from restorer_fastai.degrade import film, mixes
+from restorer_fastai.degrade.registry import DEGRADATIONS, DegradeError, draw_step, get_degradation, step_at
+from restorer_fastai.photo.errors import RestorerError
+from restorer_fastai.photo.pixels import to_float
 
-NAMES = sorted(degrade.DEGRADATIONS)
+NAMES = sorted(DEGRADATIONS)
 SIZES = [(1, 1), (1, 50), (50, 1), (2, 3), (17, 33), (64, 64), (65, 127)]
 EXTREMES = [(1, 1), (1, 200), (200, 1), (2, 2), (7, 1023)]
 fast = settings(derandomize=True, deadline=None, max_examples=12)
@@ -31,12 +34,12 @@ def photos(draw):
 def check(img, steps):
     "What every degradation promises; the damaged photo."
     before = img.copy()
-    out = degrade.apply_steps(img, steps)
+    out = mixes.apply_steps(img, steps)
     assert out.shape == img.shape and out.dtype == np.float32
     assert np.isfinite(out).all() and out.min() >= 0 and out.max() <= 1
     assert (img == before).all(), 'the input was changed'
     assert not np.shares_memory(out, img) or (out == img).all()
-    assert (out == degrade.apply_steps(img, json.loads(json.dumps(steps)))).all(), 'a replay differs'
+    assert (out == mixes.apply_steps(img, json.loads(json.dumps(steps)))).all(), 'a replay differs'
     return out
 
 
@@ -49,21 +52,21 @@ def check(img, steps):
 @example(img=a_photo((7, 1023)), strength=1, seed=4)
 @fast
 def test_any_photo_any_strength(name, img, strength, seed):
-    step = degrade.step_at(name, strength, seed)
-    assert step == degrade.step_at(name, strength, seed)
+    step = step_at(name, strength, seed)
+    assert step == step_at(name, strength, seed)
     out = check(img, [step])
-    mask = degrade.hole_mask(img.shape, [step])
+    mask = mixes.hole_mask(img.shape, [step])
     assert mask.shape == img.shape[:2] and mask.dtype == bool
-    if degrade.DEGRADATIONS[name].kind == 'heavy': assert (out == img)[~mask].all(), 'more was touched than hole_mask tells'
-    elif not degrade.DEGRADATIONS[name].mask: assert not mask.any()
+    if DEGRADATIONS[name].kind == 'heavy': assert (out == img)[~mask].all(), 'more was touched than hole_mask tells'
+    elif not DEGRADATIONS[name].mask: assert not mask.any()
 
 
-@pytest.mark.parametrize('name', [n for n in NAMES if degrade.DEGRADATIONS[n].seeded])
+@pytest.mark.parametrize('name', [n for n in NAMES if DEGRADATIONS[n].seeded])
 @given(strength=st.floats(.3, 1), seed=st.integers(0, 2**31 - 2))
 @fast
 def test_another_seed_is_another_damage(name, strength, seed):
-    step, img = degrade.step_at(name, strength, seed), np.full((48, 64, 3), .4, np.float32)
-    first, second = (degrade.apply_steps(img, [step | dict(seed=s)]) for s in (step['seed'], step['seed'] + 1))
+    step, img = step_at(name, strength, seed), np.full((48, 64, 3), .4, np.float32)
+    first, second = (mixes.apply_steps(img, [step | dict(seed=s)]) for s in (step['seed'], step['seed'] + 1))
     assert (first != second).any()
 
 
@@ -71,8 +74,8 @@ def test_another_seed_is_another_damage(name, strength, seed):
 @given(strengths=st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted), seed=st.integers(0, 1000))
 @fast
 def test_strength_goes_from_gentle_to_severe(name, strengths, seed):
-    d = degrade.DEGRADATIONS[name]
-    weak, hard = (degrade.step_at(name, s, seed) for s in strengths)
+    d = DEGRADATIONS[name]
+    weak, hard = (step_at(name, s, seed) for s in strengths)
     for k, options in d.ranges.items():
         gentle = d.gentle.get(k, 0)
         if isinstance(options[0], str) or gentle is None: assert weak[k] == hard[k]
@@ -87,9 +90,9 @@ def test_strength_goes_from_gentle_to_severe(name, strengths, seed):
 @given(img=photos(), seed=st.integers(0, 2**40))
 @settings(fast, max_examples=60)
 def test_any_draw_of_a_mix(mix, img, seed):
-    plan = degrade.load_mix(mix).draw(seed)
+    plan = mixes.load_mix(mix).draw(seed)
     out = check(img, plan.steps)
-    assert degrade.Plan.from_row(json.loads(json.dumps(plan.to_row()))) == plan
+    assert mixes.Plan.from_row(json.loads(json.dumps(plan.to_row()))) == plan
     if not plan.steps: assert (out == img).all()
 
 
@@ -99,32 +102,32 @@ def test_any_draw_of_a_mix(mix, img, seed):
 def test_albumentations(name, size, dtype):
     import albumentations as A
     img = a_photo(size, dtype)
-    chain = A.Compose([degrade.Degrade(name)], seed=1)
+    chain = A.Compose([mixes.Degrade(name)], seed=1)
     out = chain(image=img)['image']
     assert out.shape == img.shape and out.dtype == img.dtype
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_float64_and_views(name):
-    step = degrade.draw_step(name, np.random.default_rng(0))
+    step = draw_step(name, np.random.default_rng(0))
     img = a_photo((32, 48))
-    assert degrade.apply_steps(img.astype(np.float64), [step]).dtype == np.float64
+    assert mixes.apply_steps(img.astype(np.float64), [step]).dtype == np.float64
     flipped = img[:, ::-1]  # negative strides, as a flip gives them
-    assert (degrade.apply_steps(flipped, [step]) == degrade.apply_steps(flipped.copy(), [step])).all()
+    assert (mixes.apply_steps(flipped, [step]) == mixes.apply_steps(flipped.copy(), [step])).all()
 
 
 def test_global_random_state_is_not_touched():
     np.random.seed(3)
     before = np.random.get_state()[1].copy()
-    plan = degrade.load_mix('archive').draw(1)
-    degrade.apply_steps(a_photo((32, 32)), plan.steps)
+    plan = mixes.load_mix('archive').draw(1)
+    mixes.apply_steps(a_photo((32, 32)), plan.steps)
     assert (np.random.get_state()[1] == before).all()
 
 
 def test_same_pixels_in_another_process():
-    code = ('import numpy as np, hashlib; from restorer_fastai.degrade import damage as degrade, film as negative; m = degrade.load_mix("archive"); '
+    code = ('import numpy as np, hashlib; from restorer_fastai.degrade import mixes; m = mixes.load_mix("archive"); '
             'img = np.linspace(0, 1, 48*64*3, dtype=np.float32).reshape(48, 64, 3); '
-            'print(hashlib.sha256(b"".join(degrade.apply_steps(img, m.draw(i).steps).tobytes() for i in range(30))).hexdigest())')
+            'print(hashlib.sha256(b"".join(mixes.apply_steps(img, m.draw(i).steps).tobytes() for i in range(30))).hexdigest())')
     first, second = (subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout for _ in range(2))
     assert first == second and len(first.strip()) == 64
 
@@ -132,7 +135,7 @@ def test_same_pixels_in_another_process():
 @pytest.mark.parametrize('count', [0, 1, 2, 3, 7, 100, 9895])
 @pytest.mark.parametrize('mix', ['lapaz2021', 'archive'])
 def test_shares_are_exact_at_any_count(mix, count):
-    mix = degrade.load_mix(mix)
+    mix = mixes.load_mix(mix)
     plans = mix.assign(range(count), seed=4).values()
     assert len(plans) == count
     for base, share in mix.base.items(): assert abs(sum(p.base == base for p in plans) - share*count) <= 1
@@ -141,14 +144,38 @@ def test_shares_are_exact_at_any_count(mix, count):
         assert abs(sum((len(p.mild) > 0, len(p.heavy) > 0) == has for p in plans) - share*count) <= 1
 
 
-def test_archive_without_the_negative_room():
-    code = 'from restorer_fastai.degrade.damage import load_mix; load_mix("archive")'
-    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert run.returncode and 'import restorer_fastai.degrade.film' in run.stderr
+def fresh(code):
+    "What `code` prints in a process that has imported nothing yet."
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_a_mix_with_film_needs_only_the_room_of_mixes():
+    steps = fresh('from restorer_fastai.degrade.mixes import load_mix; m = load_mix("archive"); print(*{s["name"] for i in range(99) for s in m.draw(i).steps})')
+    assert 'film_negative' in steps and set(steps) <= set(DEGRADATIONS)
+
+
+@pytest.mark.parametrize('room', ['degrade.mixes', 'degrade.gallery', 'baselines.classical', 'data.dataset', 'all'])
+def test_the_catalogue_is_the_same_whatever_was_imported(room):
+    "Also in its order, which decides how pages and tables are sorted."
+    assert fresh(f'import restorer_fastai.{room}; from restorer_fastai.degrade.registry import DEGRADATIONS; print(*DEGRADATIONS)') == list(DEGRADATIONS)
+
+
+def test_nobody_has_to_remember_the_catalogue():
+    "Outside of the floor, steps are drawn, placed or applied only by rooms that have imported mixes, and no room imports another for what that does."
+    package = Path(mixes.__file__).parents[1]
+    for path in sorted(package.rglob('*.py')):
+        code = path.read_text(encoding='utf-8')
+        if path.name != 'mixes.py': assert 'import restorer_fastai.degrade' not in code, path
+        if path.parent.name != 'degrade' and re.search(r'import .*\b(draw_step|step_at|get_degradation|DEGRADATIONS)\b', code): assert 'degrade.mixes import' in code, path
+
+
+def test_errors_are_meant_for_people():
+    assert issubclass(DegradeError, RestorerError)
+    with pytest.raises(DegradeError, match='film_negative'): get_degradation('film')
 
 
 def test_imports_are_light():
-    code = ('import sys; from restorer_fastai.degrade import damage as degrade, film as negative; '
+    code = ('import sys; import restorer_fastai.baselines.classical, restorer_fastai.degrade.mixes; '
             'print([m for m in ("torch", "fastai", "albumentations", "matplotlib") if m in sys.modules])')
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == '[]'
@@ -156,6 +183,6 @@ def test_imports_are_light():
 
 def test_held_out_film_still_renders():
     img = a_photo((16, 16))
-    for stock in negative.HELD_OUT_STOCKS:
+    for stock in film.HELD_OUT_STOCKS:
         step = {'name': 'film_negative', 'stock': stock, 'scanner': 'flatbed'}
-        assert np.abs(negative.invert_film(degrade.apply_steps(img, [step]), stock, 'flatbed') - img).max() < 1/255
+        assert np.abs(film.invert_film(mixes.apply_steps(img, [step]), stock, 'flatbed') - img).max() < 1/255

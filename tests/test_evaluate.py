@@ -10,8 +10,11 @@ import torch
 
 from restorer_fastai.score import evaluate as room
 from restorer_fastai.score import metrics
-from restorer_fastai.degrade.damage import DEGRADATIONS, STRENGTHS, apply_steps
-from restorer_fastai.photo.imaging import SAMPLES, sample_path, sample_photo, to_float, write_photo
+from restorer_fastai.degrade.mixes import apply_steps
+from restorer_fastai.degrade.registry import DEGRADATIONS, STRENGTHS
+from restorer_fastai.photo.pixels import to_float
+from restorer_fastai.photo.samples import sample_path, sample_photo, SAMPLES
+from restorer_fastai.photo.writing import write_photo
 
 SHORT = 48
 

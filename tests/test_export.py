@@ -16,10 +16,10 @@ from restorer_fastai.learn.gan import GanLearner
 from restorer_fastai.learn.generator import generator_learner
 from restorer_fastai.nets.critics import CriticNet
 from restorer_fastai.nets.restorer import NetConfig, build_network
-from restorer_fastai.photo.imaging import read_photo
-from restorer_fastai.photo.imaging import to_float, to_tensor
-from restorer_fastai.photo.imaging import sample_photo
-from restorer_fastai.photo.imaging import write_photo
+from restorer_fastai.photo.reading import read_photo
+from restorer_fastai.photo.pixels import to_float, to_tensor
+from restorer_fastai.photo.samples import sample_photo
+from restorer_fastai.photo.writing import write_photo
 
 pytestmark = pytest.mark.filterwarnings('ignore:load_learner', 'ignore::FutureWarning')
 PROGRAM = """

@@ -47,7 +47,7 @@ def test_unusable_imagenet_weights_are_one_line_on_the_command_line(tmp_path, we
     from typer.testing import CliRunner
     from restorer_fastai.cli import app
     from restorer_fastai.data.dataset import build_dataset
-    from restorer_fastai.photo.imaging import copy_samples
+    from restorer_fastai.photo.samples import copy_samples
     copy_samples(tmp_path/'photos')
     build_dataset(tmp_path/'photos'/'train', tmp_path/'set', pairs='none', valid_share=0.2, progress=False)
     (tmp_path/'damaged.pth').write_bytes(b'no weights')

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from restorer_fastai.restore.graph import FoldedNet, GraphNet, _read_label, fold_norms, load_graph
-from restorer_fastai.photo.imaging import sample_photo
+from restorer_fastai.photo.samples import sample_photo
 from restorer_fastai.nets.restorer import NetConfig, build_network
 from restorer_fastai import Restorer
 from restorer_fastai.nets.weights import load_weights, save_weights

@@ -1,11 +1,15 @@
 "Photos of any size, type and mode through imaging: pixels, colours, files, folders."
-import io, os, warnings
+import io, os, subprocess, sys, warnings
 import numpy as np, pytest
 from hypothesis import example, given, settings, strategies as st
 from PIL import Image
-from restorer_fastai.photo.errors import PhotoError
-from restorer_fastai.photo.imaging import find_photos, from_pil, from_tensor, lab_to_rgb, open_photo, read_photo, result_path, rgb_to_grey, rgb_to_lab
-from restorer_fastai.photo.imaging import rgb_to_ycbcr, save_photo, show_photos, to_float, to_tensor, to_uint8, write_photo, ycbcr_to_rgb
+from restorer_fastai.photo.errors import PhotoError, RestorerError
+from restorer_fastai.photo.files import find_photos, result_path
+from restorer_fastai.photo.pixels import from_tensor, lab_to_rgb, rgb_to_grey, rgb_to_lab, rgb_to_ycbcr, to_float, to_tensor, to_uint8, ycbcr_to_rgb
+from restorer_fastai.photo.profiles import to_srgb
+from restorer_fastai.photo.reading import from_pil, open_photo, read_exif, read_photo
+from restorer_fastai.photo.samples import sample_path, show_photos
+from restorer_fastai.photo.writing import save_photo, write_photo
 
 fast = settings(derandomize=True, deadline=None, max_examples=40)
 EXTREMES = [(1, 1), (1, 200), (200, 1), (2, 2), (7, 1023)]
@@ -204,3 +208,16 @@ def test_tifffile_s_note_of_the_shape_does_not_outlive_the_shape(tmp_path):
         photo = open_photo(tmp_path/name)
         save_photo(tmp_path/'out.tif', np.zeros((9, 8, 3), np.uint8), photo)
         with Image.open(tmp_path/'out.tif') as im: assert im.tag_v2.get(270) == text
+
+
+def test_rooms_for_photos_import_no_decoders():
+    rooms = ', '.join(f'restorer_fastai.photo.{o}' for o in ('files', 'pixels', 'profiles', 'reading', 'writing', 'samples', 'page'))
+    heavy = "{'torch', 'cv2', 'tifffile', 'imagecodecs', 'skimage', 'matplotlib'} & {*sys.modules}"
+    done = subprocess.run([sys.executable, '-c', f'import sys, {rooms}; print({heavy})'], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == 'set()'
+
+
+def test_what_is_wrong_is_a_restorer_error():
+    for wrong in (lambda: to_float(np.ones((2, 2, 3), int)), lambda: from_tensor(to_tensor(np.zeros((2, 2, 3))).repeat(2, 1, 1, 1)),
+                  lambda: sample_path('lena'), lambda: to_srgb(np.zeros((2, 2, 3), np.uint8), b'no profile'), lambda: read_exif(b'rubbish')):
+        with pytest.raises(RestorerError): wrong()

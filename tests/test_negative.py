@@ -6,14 +6,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from skimage.color import deltaE_ciede2000
 
+from restorer_fastai.baselines import frame_finder, negadoctor
 from restorer_fastai.degrade import film
-from restorer_fastai.degrade.damage import DegradeError, apply_steps, draw_step, hole_mask
-from restorer_fastai.photo.imaging import rgb_to_lab
+from restorer_fastai.degrade.mixes import apply_steps, hole_mask
+from restorer_fastai.degrade.registry import DegradeError, draw_step
+from restorer_fastai.photo.pixels import rgb_to_lab
 
 check = settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SIZES = st.tuples(st.integers(1, 33), st.integers(1, 33))
 SEEDS = st.integers(0, 2**31 - 1)
-BASELINES = (film.invert_plain, film.invert_stretch, film.invert_negadoctor)
+BASELINES = (negadoctor.invert_plain, negadoctor.invert_stretch, negadoctor.invert_negadoctor)
 
 def a_photo(size, seed=0): return np.random.default_rng(seed).random((*size, 3), dtype=np.float32)
 
@@ -76,29 +78,29 @@ def test_grain_is_seeded_and_dirt_has_its_sign(stock):
 def test_the_base_is_found_in_a_border(scanner, border):
     for i, stock in enumerate(film.STOCKS):
         negative = film.film_negative(scenery(), stock, scanner, exposure=i % 3, grain=.02, dust=10, border=border, border_width=.08, bits=8, seed=i)
-        assert density_error(film.find_film_base(negative), true_base(stock, scanner)) < .02, stock
+        assert density_error(frame_finder.find_film_base(negative), true_base(stock, scanner)) < .02, stock
 
 
 @pytest.mark.parametrize('scanner', film.SCANNERS)
 def test_without_a_border_the_deepest_shadow_stands_for_the_base(scanner):
     for stock in film.STOCKS:
         negatives = [film.film_negative(scenery(), stock, scanner, exposure=e) for e in (0, 1)]
-        alone, roll = (density_error(film.find_film_base(n), true_base(stock, scanner)) for n in (negatives[1], negatives))
+        alone, roll = (density_error(frame_finder.find_film_base(n), true_base(stock, scanner)) for n in (negatives[1], negatives))
         assert roll <= alone < .8  # the phone's contrast makes it so large
 
 
 @pytest.mark.parametrize('stock', film.STOCKS)
 @pytest.mark.parametrize('scanner', ['plain', 'neutral', 'phone'])
 def test_scratches_are_not_taken_for_the_base(stock, scanner):
-    clean, torn = (film.find_film_base(film.film_negative(scenery(), stock, scanner, scratches=n, seed=3)) for n in (0, 4))
+    clean, torn = (frame_finder.find_film_base(film.film_negative(scenery(), stock, scanner, scratches=n, seed=3)) for n in (0, 4))
     assert density_error(torn, clean) < .05
 
 
 def test_a_known_base_is_used():
     negative = film.film_negative(scenery(), 'gold200', exposure=1)
     base = true_base('gold200', 'plain')
-    np.testing.assert_allclose(film.choose_print_settings(negative, base).base, base, atol=1e-6)
-    assert np.abs(film.invert_negadoctor(negative, base) - film.invert_negadoctor(negative)).max() > .01
+    np.testing.assert_allclose(negadoctor.choose_print_settings(negative, base).base, base, atol=1e-6)
+    assert np.abs(negadoctor.invert_negadoctor(negative, base) - negadoctor.invert_negadoctor(negative)).max() > .01
 
 
 @check
@@ -108,7 +110,7 @@ def test_baselines_survive_constants(size, value, dtype):
     for f in BASELINES:
         out = f(img)
         assert out.shape == img.shape and out.dtype == img.dtype and np.isfinite(out).all() and 0 <= out.min() and out.max() <= 1
-    assert img[film.find_frame(img)].size and film.find_film_base(img).shape == (3,)
+    assert img[frame_finder.find_frame(img)].size and frame_finder.find_film_base(img).shape == (3,)
 
 
 @check
@@ -116,7 +118,7 @@ def test_baselines_survive_constants(size, value, dtype):
 def test_baselines_survive_noise(size, seed):
     img = np.where(a_photo(size, seed) > .5, a_photo(size, seed + 1), a_photo(size, seed).round())
     for f in BASELINES: assert np.isfinite(f(img)).all() and f(img).shape == img.shape
-    assert img[film.find_frame(img)].size and np.isfinite(film.find_film_base(img)).all()
+    assert img[frame_finder.find_frame(img)].size and np.isfinite(frame_finder.find_film_base(img)).all()
 
 
 @pytest.mark.parametrize('stock,scanner', [('portra400', 'plain'), ('gold200', 'lab'), ('maskless', 'plain'), ('fuji_c200', 'neutral')])
@@ -124,7 +126,7 @@ def test_baselines_survive_noise(size, seed):
 def test_no_cast_on_one_colour(colour, stock, scanner):
     wall = np.tile(np.float32(colour), (96, 128, 1))
     negative = film.film_negative(wall, stock, scanner, grain=.01, border='rebate', border_width=.1, seed=2)
-    printed = film.invert_negadoctor(negative)[film.find_frame(negative)].mean((0, 1))
+    printed = negadoctor.invert_negadoctor(negative)[frame_finder.find_frame(negative)].mean((0, 1))
     if colour[0] == colour[2]: assert chroma(printed) < 18
     else: assert printed.argmax() == np.argmax(colour) and printed.argmin() == np.argmin(colour) and chroma(printed) > 15
 
@@ -134,18 +136,18 @@ def test_no_cast_on_one_colour(colour, stock, scanner):
 def test_negadoctor_beats_the_plain_inverse(stock, scanner):
     img = scenery()
     negative = film.film_negative(img, stock, scanner, exposure=1, border='holder', border_width=.06, seed=1)
-    frame = film.find_frame(negative)
+    frame = frame_finder.find_frame(negative)
     lab = rgb_to_lab(img)[frame]
-    errors = [deltaE_ciede2000(rgb_to_lab(f(negative))[frame], lab).mean() for f in (film.invert_negadoctor, film.invert_plain)]
+    errors = [deltaE_ciede2000(rgb_to_lab(f(negative))[frame], lab).mean() for f in (negadoctor.invert_negadoctor, negadoctor.invert_plain)]
     assert errors[0] < .85*errors[1]
 
 
 def test_one_setting_for_a_roll_gives_one_look():
     roll = [film.film_negative(np.clip(scenery()*k, 0, 1), 'ultramax400', border='rebate', seed=4) for k in (.5, 1)]
-    settings = film.choose_print_settings(roll)
-    np.testing.assert_allclose(settings.base, film.find_film_base(roll), atol=1e-6)
-    assert settings != film.choose_print_settings(roll[0])
-    assert (film.invert_negadoctor(roll[0], settings=settings) == film.print_negative(roll[0], settings)).all()
+    settings = negadoctor.choose_print_settings(roll)
+    np.testing.assert_allclose(settings.base, frame_finder.find_film_base(roll), atol=1e-6)
+    assert settings != negadoctor.choose_print_settings(roll[0])
+    assert (negadoctor.invert_negadoctor(roll[0], settings=settings) == negadoctor.print_negative(roll[0], settings)).all()
 
 
 def test_errors_name_what_is_known():

@@ -19,7 +19,9 @@ from PIL import Image, ImageCms
 from skimage.color import rgb2lab
 
 from restorer_fastai.photo.errors import PhotoError
-from restorer_fastai.photo.imaging import MAX_PIXELS, open_photo, Photo, photo_exif, read_photo, save_photo, to_uint8, write_photo
+from restorer_fastai.photo.pixels import to_uint8
+from restorer_fastai.photo.reading import exif_block, EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, MAX_PIXELS, open_photo, Photo, photo_exif, read_exif, read_photo
+from restorer_fastai.photo.writing import save_photo, write_photo
 
 tifffile = pytest.importorskip('tifffile')
 cv2 = pytest.importorskip('cv2')
@@ -189,7 +191,7 @@ GOOD = {
     'sixteen grey.png': deep(png16(GREY16, 0), in_three(GREY16), grey=True),
     'sixteen see-through.png': deep(png16(DEEP_CLEAR, 6), over_white(DEEP, ALPHA16, 65535), 1),
     'sixteen grey see-through.png': deep(png16(DEEP_CLEAR[..., [1, 3]], 4),
-        in_three(over_white(GREY16[..., None], ALPHA16, 65535)[..., 0]), 1),
+        in_three(over_white(GREY16[..., None], ALPHA16, 65535)[..., 0]), 1, grey=True),
     'sixteen with a key.png': deep(png16(DEEP, 2, chunk(b'tRNS', KEY)), KEYED),
     'sixteen grey with a key.png': deep(png16(GREY16, 0, chunk(b'tRNS', KEY[2:4])), in_three(GREY_KEYED), grey=True),
     'sixteen, lying.png': deep(png16(DEEP, 2, chunk(b'eXIf', exif_of(_274=6).tobytes()[6:])), np.rot90(DEEP, -1)),
@@ -490,7 +492,7 @@ def test_an_rgb_profile_there_and_back(tmp_path, name, suffix):
     (tmp_path/'a.png').write_bytes(saved('PNG', Image.fromarray(numbers), icc_profile=profile))
     photo = open_photo(tmp_path/'a.png')
     assert photo.profile == profile and not photo.grey
-    assert np.abs(photo.pixels.astype(int) - lcms(numbers, profile)).max() == 0
+    assert np.abs(photo.pixels.astype(int) - lcms(numbers, profile)).max() <= 1 # two versions of LittleCMS round differently
     assert np.abs(photo.pixels.astype(int) - numbers).mean() > 3 # it is not sRGB
     out = save_photo(tmp_path/f'b{suffix}', photo.pixels, photo)
     with Image.open(out) as im: assert im.info['icc_profile'] == profile and im.mode == 'RGB'
@@ -519,7 +521,7 @@ def test_a_grey_profile_there_and_back(tmp_path, name, bits, suffix):
     (tmp_path/'a.png').write_bytes(saved('PNG', Image.fromarray(numbers), icc_profile=profile))
     photo = open_photo(tmp_path/'a.png')
     assert photo.grey and photo.profile == profile and photo.bits == bits and (photo.pixels[..., :1] == photo.pixels).all()
-    if bits == 8: assert (photo.pixels == lcms(numbers, profile)).all()
+    if bits == 8: assert np.abs(photo.pixels.astype(int) - lcms(numbers, profile)).max() <= 1
     else: assert np.abs((photo.pixels >> 8).astype(int) - lcms((numbers >> 8).astype(np.uint8), profile)).mean() < 2
     out = save_photo(tmp_path/f'b{suffix}', photo.pixels, photo)
     with Image.open(out) as im:
@@ -559,19 +561,20 @@ def test_a_profile_without_a_name_still_converts(tmp_path):
     profile[at:at + 4] = b'dEsc'
     (tmp_path/'a.png').write_bytes(saved('PNG', icc_profile=bytes(profile)))
     photo = open_photo(tmp_path/'a.png')
-    assert np.abs(photo.pixels.astype(int) - lcms(RGB, RGB_PROFILES['linear'])).max() == 0 and photo.profile == bytes(profile)
+    assert np.abs(photo.pixels.astype(int) - lcms(RGB, RGB_PROFILES['linear'])).max() <= 1 and photo.profile == bytes(profile)
     save_photo(tmp_path/'b.png', photo.pixels, photo)
 
 def test_a_profile_of_tables(tmp_path):
     (tmp_path/'a.tif').write_bytes(rgb_tiff(iccprofile=table_profile()))
-    with pytest.warns(UserWarning, match='8 bits instead of 16'): photo = open_photo(tmp_path/'a.tif')
-    assert photo.bits == 8 and photo.profile == table_profile()
-    assert np.abs(photo.pixels.astype(int) - lcms(RGB, photo.profile)).max() == 0
+    photo = open_photo(tmp_path/'a.tif')
+    assert photo.bits == 16 and photo.profile == table_profile()
+    assert np.abs(photo.pixels/257 - lcms(RGB, photo.profile)).mean() < 1
+    assert len(np.unique(photo.pixels)) > 3*256 # the steps in between are there, too
     with Image.open(save_photo(tmp_path/'b.tif', DEEP, photo)) as im:
-        assert im.tag_v2[258] == (8, 8, 8) and im.info['icc_profile'] == photo.profile
+        assert im.tag_v2[258] == (16, 16, 16) and im.info['icc_profile'] == photo.profile
     (tmp_path/'c.png').write_bytes(saved('PNG', icc_profile=table_profile(back=False))) # a scanner's: one way only
     photo = open_photo(tmp_path/'c.png')
-    assert photo.profile is None and np.abs(photo.pixels.astype(int) - lcms(RGB, table_profile(back=False))).max() == 0
+    assert photo.profile is None and np.abs(photo.pixels.astype(int) - lcms(RGB, table_profile(back=False))).max() <= 1
     with Image.open(save_photo(tmp_path/'d.png', photo.pixels, photo)) as im: assert 'icc_profile' not in im.info
 
 @pytest.mark.parametrize('broken', ['no tables', 'falling', 'flat', 'cut', 'noise'])
@@ -580,11 +583,9 @@ def test_a_broken_profile_with_16_bits(tmp_path, broken):
     profile = {'no tables': icc({}), 'falling': rgb_profile('srgb', falling), 'cut': RGB_PROFILES['p3'][:300], 'noise': bytes(range(256)),
                'flat': rgb_profile('srgb', b'curv\0\0\0\0' + struct.pack('>I2H', 2, 9, 9))}[broken]
     (tmp_path/'a.tif').write_bytes(rgb_tiff(iccprofile=profile))
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        photo = open_photo(tmp_path/'a.tif')
-        out = save_photo(tmp_path/'b.tif', photo.pixels, photo)
-        assert open_photo(out).pixels.shape == DEEP.shape
+    with pytest.warns(UserWarning, match='colour profile ignored'): photo = open_photo(tmp_path/'a.tif')
+    assert (photo.pixels == DEEP).all() and photo.bits == 16 and photo.profile is None
+    assert (open_photo(save_photo(tmp_path/'b.tif', photo.pixels, photo)).pixels == DEEP).all()
 
 # --- There and back: 16 bits
 
@@ -648,6 +649,52 @@ def test_exif_place_and_orientation(tmp_path, orientation, source):
             assert place[1] == 'N' and tuple(map(float, place[2])) == (16, 30, 12.5) and place[3] == 'W'
             assert open_photo(tmp_path/f'b{suffix}').pixels.shape == photo.pixels.shape # turned once
 
+CAPTIONS = {270: (2, 'Großmutter'.encode('latin-1') + b'\0'), 315: (129, 'Фото: Јован\0'.encode()), 33432: (2, b'\xff'*5000 + b'\0'), 296: (2, b'inch\0')}
+PLACE = {1: (2, b'N\0'), 5: (2, b'sea level\0'), 2: (5, struct.pack('<6I', 16, 1, 30, 1, 125, 10))} # 5 and 296 should be numbers
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.tif', '.webp'])
+@pytest.mark.parametrize('deep', [False, True])
+def test_tags_go_from_file_to_file_as_bytes(tmp_path, suffix, deep):
+    block = exif_block({EXIF_MAIN: CAPTIONS | {274: (3, b'\6\0')}, EXIF_CAMERA: {36867: (2, b'1957:10:04\0')}, EXIF_PLACE: PLACE})
+    (tmp_path/'a.jpg').write_bytes(saved('JPEG', exif=block))
+    photo = open_photo(tmp_path/'a.jpg')
+    path = save_photo(tmp_path/f'b{suffix}', DEEP if deep else RGB, photo, 'restored')
+    back = read_exif(photo_exif(path))
+    kept = {t: v for t, v in CAPTIONS.items() if suffix not in ('.tif', '.webp') or t != 296} # in these two the resolution lies there
+    if suffix == '.tif': kept[315] = 2, CAPTIONS[315][1] # type 129 is newer than tifffile
+    assert {t: back[EXIF_MAIN].get(t) for t in kept} == kept
+    assert (back[EXIF_PLACE], back[EXIF_CAMERA]) == (PLACE, {36867: (2, b'1957:10:04\0')})
+    assert back[EXIF_MAIN][305] == (2, b'restored\0') and open_photo(path).pixels.shape == RGB.shape
+
+@pytest.mark.parametrize('byteorder,wide', [('<', False), ('>', False), ('<', True)]) # Pillow reads no big-endian BigTIFF
+def test_tags_of_every_kind_of_tiff(tmp_path, byteorder, wide):
+    tags = [(271, 2, 6, b'Zorki\0', True), (285, 2, 2, b'7\0', True)]
+    (tmp_path/'a.tif').write_bytes(rgb_tiff(RGB, byteorder=byteorder, bigtiff=wide, extratags=tags, resolution=(300, 600), resolutionunit=2))
+    main = read_exif(photo_exif(tmp_path/'a.tif'))[EXIF_MAIN]
+    assert [main[o] for o in (271, 285, 282)] == [(2, b'Zorki\0'), (2, b'7\0'), (5, struct.pack('<II', 300, 1))]
+
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_a_resolution_turns_with_the_photo(tmp_path, orientation):
+    exif = exif_of(_282=300., _283=600., _296=2, _274=orientation)
+    (tmp_path/'a.png').write_bytes(saved('PNG', exif=exif))
+    for suffix in ('.png', '.tif', '.webp'):
+        e = told(save_photo(tmp_path/f'b{suffix}', RGB, open_photo(tmp_path/'a.png')))[0]
+        assert (e[282], e[283]) == ((300, 600) if orientation == 1 else (600, 300))
+
+def test_a_profile_is_known_by_what_it_does(tmp_path):
+    liar = rgb_profile('srgb', LINEAR, text=b'sRGB IEC61966-2.1 (Linear)\0')
+    for data in (saved('PNG', icc_profile=liar), rgb_tiff(iccprofile=liar)):
+        (tmp_path/'a').write_bytes(data)
+        read = open_photo(tmp_path/'a').pixels
+        assert np.abs(to_uint8(read).astype(int) - lcms(RGB, liar)).mean() < 1 and np.abs(to_uint8(read).astype(int) - RGB).mean() > 20
+
+def test_grey_profiles_mean_the_same_with_8_and_16_bits(tmp_path):
+    for pcs in (b'XYZ ', b'Lab '):
+        profile = icc({b'kTRC': GAMMA18}, b'GRAY', pcs)
+        for name, im in (('a.png', GREY), ('b.png', GREY.astype(np.uint16)*257)): (tmp_path/name).write_bytes(saved('PNG', Image.fromarray(im), icc_profile=profile))
+        a, b = (open_photo(tmp_path/o).pixels for o in ('a.png', 'b.png'))
+        assert b.dtype == np.uint16 and np.abs(b/257 - a).max() <= 1
+
 def test_the_note(tmp_path):
     path = save_photo(tmp_path/'a.jpg', RGB, note='first')
     assert told(path)[0] == {305: 'first'}
@@ -662,7 +709,8 @@ def test_more_exif_than_fits(tmp_path, suffix):
     exif[0x8769] = {t: 'z'*4000 for t in range(50000, 50030)} | {36867: '1957:10:04 19:28:34'}
     photo = Photo(RGB, exif=exif.tobytes())
     main, camera, *_ = told(save_photo(tmp_path/f'a{suffix}', RGB, photo, 'note'))
-    assert main[271] == 'Zorki' and main[305] == 'note' and (36867 in camera) == (suffix != '.jpg')
+    assert main[271] == 'Zorki' and main[305] == 'note' and camera[36867] == '1957:10:04 19:28:34'
+    assert (len(camera) == 31) == (suffix != '.jpg') # a JPEG has room for 64 KB
     with pytest.raises(PhotoError, match='damaged EXIF'): save_photo(tmp_path/'b.jpg', RGB, Photo(RGB, exif=b'Exif\0\0rubbish'))
     assert not (tmp_path/'b.jpg').exists()
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import restorer_fastai
-from restorer_fastai.photo.imaging import sample_photo, write_photo
+from restorer_fastai.photo.samples import sample_photo
+from restorer_fastai.photo.writing import write_photo
 
 PACKAGE = Path(restorer_fastai.__file__).parent
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,7 @@ def rooms():
 def module_name(path): return '.'.join(path.relative_to(PACKAGE).with_suffix('').parts)
 
 def imported_names(code, module):
-    "Names below the package that the source text of the room `module` imports, anywhere in it: 'photo.imaging' for `from ..photo.imaging import x`."
+    "Names below the package that the source text of the room `module` imports, anywhere in it: 'photo.reading' for `from ..photo.reading import x`."
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import): found = [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom):

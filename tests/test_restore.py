@@ -9,7 +9,10 @@ from hypothesis import example, given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 from restorer_fastai.photo.errors import PhotoError
-from restorer_fastai.photo.imaging import read_photo, sample_photo, to_float, write_photo
+from restorer_fastai.photo.pixels import to_float
+from restorer_fastai.photo.reading import read_photo
+from restorer_fastai.photo.samples import sample_photo
+from restorer_fastai.photo.writing import write_photo
 from restorer_fastai.nets.restorer import NetConfig, build_network
 import restorer_fastai
 from restorer_fastai import Restorer
@@ -64,7 +67,7 @@ def refused(path, **kwargs):
 
 HEAVY = ('torch', 'fastai', 'albumentations', 'torchvision', 'skimage', 'sklearn', 'cv2', 'matplotlib', 'gradio', 'pandas')
 
-@pytest.mark.parametrize('module, heavy', [('restorer_fastai', (*HEAVY, 'PIL', 'numpy')), ('restorer_fastai.photo.imaging', HEAVY),
+@pytest.mark.parametrize('module, heavy', [('restorer_fastai', (*HEAVY, 'PIL', 'numpy')), ('restorer_fastai.photo.samples', HEAVY),
     ('restorer_fastai.restore.restorer', [h for h in HEAVY if h != 'torch'])])
 def test_imports_are_light(module, heavy):
     assert run_python(f'import {module}, sys; print([m for m in {list(heavy)!r} if m in sys.modules])') == '[]'
@@ -81,7 +84,7 @@ print(sorted(floors & {{'data', 'score', 'learn', 'train', 'web'}}), [m for m in
 
 ONE_RESULT = '''
 import hashlib, numpy as np
-from restorer_fastai.photo.imaging import read_photo
+from restorer_fastai.photo.reading import read_photo
 photo = read_photo({path!r})
 r = Restorer.load(device='cpu')
 print(hashlib.sha256(r.restore(photo).tobytes() + r.restore(photo, mode='negative').tobytes()).hexdigest(), sorted(o for o in dir(Restorer) if o[0] != '_'))

@@ -77,7 +77,7 @@ def process():
     "Start `run` in a process of its own."
     if 'forkserver' not in multiprocessing.get_all_start_methods(): pytest.skip('needs processes that can be forked')
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['restorer_fastai.train.run', 'restorer_fastai.degrade.film', 'torch.utils.tensorboard'])
+    context.set_forkserver_preload(['restorer_fastai.train.run', 'torch.utils.tensorboard'])
     def start(*args, **kwargs):
         p = context.Process(target=run, args=args, kwargs=kwargs)
         p.start()

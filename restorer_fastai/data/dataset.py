@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -24,23 +24,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-import restorer_fastai.degrade.film # registers the film degradations that mixes name
 from .. import __version__
-from ..degrade.damage import Mix, Plan, apply_steps, load_mix
-from ..photo.disk import write_beside
-from ..photo.errors import PhotoError
-from ..photo.imaging import find_photos, is_other_photo, read_photo, to_float, to_uint8
+from ..degrade.mixes import apply_steps, load_mix, Mix, Plan
+from ..degrade.chance import name_hash
+from ..photo.disk import claim, sweep, write_beside, write_rows
+from ..photo.errors import PhotoError, RestorerError
+from ..photo.files import find_photos, is_other_photo
+from ..photo.pixels import to_float, to_uint8
+from ..photo.reading import read_photo
+from ..photo.progress import progress_bar
 
 # %% ../../nbs/30_data.dataset.ipynb #9fb0ed77
-class DatasetError(ValueError):
+class DatasetError(RestorerError):
     "A data set cannot be built or read: the message names the folder or file and the remedy."
 
 # %% ../../nbs/30_data.dataset.ipynb #7a75aa09
@@ -86,13 +86,12 @@ def _over_photos(fn, items, workers, label, progress):
     "`fn` of each item in order, computed by `workers` processes, with a bar that tells the time left."
     if workers == 0: raise DatasetError("workers=0: choose at least 1, or -1 for as many as the machine has cores")
     jobs = [delayed(_chunk)(fn, items[i:i+8]) for i in range(0, len(items), 8)]
-    columns = [TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TextColumn('left'), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), disable=not (progress and items)) as bar:
-        task = bar.add_task(label, total=len(items))
+    with progress_bar(len(items), label, progress and bool(items)) as update:
+        n = 0
         for done in Parallel(n_jobs=workers, return_as='generator')(jobs):
             yield from done
-            bar.advance(task, len(done))
+            n += len(done)
+            update(n)
 
 # %% ../../nbs/30_data.dataset.ipynb #03665228
 MIN_SIDE = 32 # px; a smaller photo has nothing to teach
@@ -162,8 +161,6 @@ def scan_photos(
     return rows
 
 # %% ../../nbs/30_data.dataset.ipynb #0c70bdbb
-def _rank(key, seed): return hashlib.sha256(f'split {seed} {key}'.encode()).hexdigest()
-
 def split_valid(
     keys:list, # `pixel_hash` of each photo
     groups:list, # Group of each photo, as `group_alike` gives it
@@ -173,7 +170,7 @@ def split_valid(
     "The floor(n·share) photos with the lowest seeded hash; a group goes as one, and is passed over where it no longer fits."
     room, members, valid = floor(len(keys) * Fraction(str(share))), {}, set()
     for k,g in zip(keys, groups): members.setdefault(g, []).append(k)
-    for ks in sorted(members.values(), key=lambda ks: min(_rank(k, seed) for k in ks)):
+    for ks in sorted(members.values(), key=lambda ks: min(name_hash('split', seed, k) for k in ks)):
         if len(ks) <= room - len(valid): valid.update(ks)
     return valid
 
@@ -212,10 +209,13 @@ def _write_bytes(path, data):
     "Write a file whole or not at all. Raises DatasetError when the disk does not let us."
     with _disk(path), write_beside(path) as beside: beside.write_bytes(data)
 
-def _write_csv(path, rows): _write_bytes(path, rows.to_csv(index=False, lineterminator='\n').encode())
+def _write_csv(path, rows):
+    "Write a table, a `DataFrame`, in the same way."
+    with _disk(path): write_rows(path, rows.to_dict('records'), rows.columns)
 
 def _write_json(path, data): _write_bytes(path, (json.dumps(data, indent=2) + '\n').encode())
 
+# %% ../../nbs/30_data.dataset.ipynb #c670446b
 PNG_LEVEL = 1 # of 9: four times as fast as the usual 6, for a twentieth more bytes
 
 def _write_png(path, img):
@@ -318,7 +318,7 @@ def _rows_before(out, settings, overwrite):
 
 def _tidy(out, keep):
     "Remove everything that earlier runs left in `out` except the files `keep`; folders that become empty too."
-    for o in [*out.glob('.manifest.*.csv'), *out.glob('.dataset.*.json'), *out.glob('.rejected.*.csv')]: o.unlink()
+    sweep(out, ('manifest.csv', 'dataset.json', 'rejected.csv').__contains__)
     for folder, _, files in [o for side in ('input', 'target') for o in os.walk(out/side, topdown=False)]:
         for o in files:
             if Path(folder)/o not in keep: (Path(folder)/o).unlink()
@@ -328,16 +328,12 @@ def _tidy(out, keep):
 @contextmanager
 def _alone(out):
     "Hold the lock of a data set's folder. Raises DatasetError while another run holds it."
-    path = out/'.lock'
-    lock = FileLock(path)
-    with _disk(out):
-        out.mkdir(parents=True, exist_ok=True)
-        try: lock.acquire(timeout=0)
-        except Timeout: raise DatasetError(f"another run is building {out} just now: wait for its end, or stop it") from None
-    try: yield
+    try:
+        with ExitStack() as held:
+            with _disk(out): free = held.enter_context(claim(out, out/'.lock'))
+            if not free: raise DatasetError(f"another run is building {out} just now: wait for its end, or stop it")
+            yield
     finally:
-        with suppress(OSError): path.unlink() # before it is released: whoever comes next makes a new one
-        lock.release()
         with suppress(OSError): out.rmdir() # if nothing was built
 
 # %% ../../nbs/30_data.dataset.ipynb #2d3a390d
@@ -365,6 +361,7 @@ class BuildSummary:
             f"pairs     {self.written:,} written, {self.kept:,} already there",
             f"time      {self.seconds:,.1f} s"])
 
+# %% ../../nbs/30_data.dataset.ipynb #b33bea8d
 def _counts(rows, rejected):
     mild, heavy = rows.mild != '', rows.heavy != ''
     return dict(photos=len(rows), rejected=len(rejected), duplicates=int(rejected.reason.str.startswith('duplicate').sum()),
@@ -406,6 +403,7 @@ def build_dataset(
     with _alone(out): counts, written, kept = _build(photos, out, mix, settings, workers, overwrite, progress)
     return BuildSummary(counts, written, kept, time.perf_counter() - start)
 
+# %% ../../nbs/30_data.dataset.ipynb #9abff696
 def _build(photos, out, mix, settings, workers, overwrite, progress):
     "Build in a folder that nobody else writes to: the counts, and how many pairs were written and kept."
     before = _rows_before(out, settings, overwrite)

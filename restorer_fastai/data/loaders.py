@@ -22,10 +22,11 @@ from fastai.vision.core import PILImage
 from PIL import Image
 from torch.multiprocessing import get_all_start_methods, get_context
 
-import restorer_fastai.degrade.film # registers the film degradations that mixes name
 from .dataset import dataset_mix, photos_root, read_manifest
-from ..degrade.damage import Mix, apply_steps, load_mix
-from ..photo.imaging import THUMBNAIL, from_pil, read_photo, to_float, to_uint8
+from ..degrade.mixes import apply_steps, load_mix, Mix
+from ..photo.errors import RestorerError
+from ..photo.pixels import THUMBNAIL, to_float, to_uint8
+from ..photo.reading import from_pil, read_photo
 
 # %% ../../nbs/31_data.loaders.ipynb #9da9889f
 def read_reduced(
@@ -50,7 +51,7 @@ class SquareView(RandTransform):
         zoom:float=1.2, # A crop's side is the short side of the photo divided by this; at least 1
         view:str='crop', # 'crop': a random square of the photo; 'frame': the whole photo, squeezed
     ):
-        if zoom < 1: raise ValueError(f"zoom={zoom}: a crop cannot be larger than the photo, choose at least 1")
+        if zoom < 1: raise RestorerError(f"zoom={zoom}: a crop cannot be larger than the photo, choose at least 1")
         super().__init__(p=1.)
         self.size, self.zoom, self.view = size, zoom, view
 
@@ -67,6 +68,7 @@ class SquareView(RandTransform):
         shrinks = min(x.shape[:2]) > self.size
         return PILImage.create(cv2.resize(x, (self.size, self.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
 
+# %% ../../nbs/31_data.loaders.ipynb #d11ba581
 def _cut_square(img, side, place):
     "The square at `place`: (0, 0) is the top left, (1, 1) the bottom right."
     y, x = (round(p * (n - side)) for p,n in zip(place, img.shape))
@@ -81,6 +83,7 @@ class _SidedTransform(ItemTransform):
         self.validating = bool(split_idx)
         return super().__call__(b, split_idx=split_idx, **kwargs)
 
+# %% ../../nbs/31_data.loaders.ipynb #5e568dd9
 class DegradeInput(_SidedTransform):
     "Make (degraded, clean) of a clean photo: freshly drawn in training, always the same for the same photo in validation."
     order = 3 # after crop and flip, before ToTensor (5)
@@ -109,7 +112,7 @@ class ReduceFrame(RandTransform):
         size:int, # Side of the part that will be cut out, px
         zoom:float, # How many parts fit along the short side at most
     ):
-        if zoom < 1: raise ValueError(f"zoom={zoom}: a part cannot be larger than the photo, choose at least 1")
+        if zoom < 1: raise RestorerError(f"zoom={zoom}: a part cannot be larger than the photo, choose at least 1")
         super().__init__(p=1.)
         self.size, self.zoom, self.short = size, zoom, round(size*zoom)
 
@@ -120,6 +123,7 @@ class ReduceFrame(RandTransform):
         w, h = (max(self.size, round(n*scale)) for n in x.shape[1::-1])
         return PILImage.create(cv2.resize(x, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
 
+# %% ../../nbs/31_data.loaders.ipynb #c1466963
 class CutPart(_SidedTransform):
     """(degraded, clean) frames -> (degraded part, thumbnail of the degraded frame, clean part); the middle in validation. What else a
     truth has told of them comes before the clean part."""
@@ -143,6 +147,7 @@ class _ForkedLoader(_FakeLoader):
     @property
     def multiprocessing_context(self): return get_context('fork') if self.num_workers > 0 else None
 
+# %% ../../nbs/31_data.loaders.ipynb #09a10a92
 class PairDL(PartialDL):
     "A loader that draws the same crops, flips and damage with any number of worker processes, seeded by its `rng`."
     def __init__(self, dataset=None, bs=None, **kwargs):
@@ -173,14 +178,15 @@ def _photo_files(root, on_the_fly):
     "(train, valid): a tuple of paths a photo, the clean one, or (degraded, clean)."
     root, rows = Path(root), read_manifest(root)
     if not on_the_fly and (rows.input == '').any():
-        raise ValueError(f"{root} holds no pairs for all its photos: build it with `--pairs all`, or train on the fly")
+        raise RestorerError(f"{root} holds no pairs for all its photos: build it with `--pairs all`, or train on the fly")
     folder, columns = (photos_root(root), ['source']) if on_the_fly else (root, ['input', 'target'])
     files = list(zip(*([str(folder/o) for o in rows[k]] for k in columns)))
     return [[f for f,side in zip(files, rows.split) if side == want] for want in ('train', 'valid')]
 
+# %% ../../nbs/31_data.loaders.ipynb #8efc8e70
 def _resample(train, valid, samples, valid_samples, seed):
     "Repeat the training photos up to `samples`, keep at most `valid_samples` of the validation photos."
-    if not train: raise ValueError("the data set has no training photos")
+    if not train: raise RestorerError("the data set has no training photos")
     if samples: train = train * ceil(samples / len(train))
     if valid_samples and valid_samples < len(valid): valid = random.Random(seed).sample(valid, valid_samples)
     return train, valid
@@ -190,9 +196,10 @@ VIEWS = ('crop', 'frame', 'part')
 
 def _view_tfms(view, size, zoom):
     "Item transforms before and after the degradation."
-    if view not in VIEWS: raise ValueError(f"view={view!r}: choose one of {', '.join(VIEWS)}")
+    if view not in VIEWS: raise RestorerError(f"view={view!r}: choose one of {', '.join(VIEWS)}")
     return (ReduceFrame(size, zoom or 4), [CutPart(size)]) if view == 'part' else (SquareView(size, zoom or 1.2, view), [])
 
+# %% ../../nbs/31_data.loaders.ipynb #09c169dc
 def get_dls(
     root, # Folder that `build_dataset` wrote
     size:int=64, # Side of the square photos in a batch, px
@@ -208,7 +215,7 @@ def get_dls(
     num_workers:int=0, # Loader processes; the batches are the same with any number
     device=None, # Where batches go; None: fastai's default
 ) -> DataLoaders: # Batches of (degraded, clean), each (N, 3, size, size) in [0, 1]; of parts (degraded, thumbnail, [told], clean)
-    "Loaders of (degraded, clean) pairs. Raises ValueError when pairs are asked for that were not built, or for an unknown view."
+    "Loaders of (degraded, clean) pairs. Raises `RestorerError` when pairs are asked for that were not built, or for an unknown view."
     scaled, cut = _view_tfms(view, size, zoom)
     train, valid = _resample(*_photo_files(root, on_the_fly), samples, valid_samples, seed)
     item_tfms = [scaled, FlipItem(0.5), *cut]

@@ -7,9 +7,10 @@ __all__ = ['strength_page', 'mix_page']
 
 # %% ../../nbs/16_degrade.gallery.ipynb #3a27c498
 import numpy as np
-import restorer_fastai.degrade.film  # registers the film degradations that mixes name
-from .damage import DEGRADATIONS, STRENGTHS, apply_steps, load_mix, step_at
-from ..photo.imaging import show_photos, to_uint8
+from .mixes import apply_steps, load_mix
+from .registry import DEGRADATIONS, step_at, STRENGTHS
+from ..photo.pixels import to_uint8
+from ..photo.samples import show_photos
 
 # %% ../../nbs/16_degrade.gallery.ipynb #8c3490df
 def _strip(ax, img, names, strengths, seed):
@@ -23,6 +24,7 @@ def _strip(ax, img, names, strengths, seed):
     ax.tick_params(length=0)
     for side in ax.spines.values(): side.set_visible(False)
 
+# %% ../../nbs/16_degrade.gallery.ipynb #e077ec59
 def strength_page(
     img:np.ndarray,  # (H, W, 3) float in [0, 1]; each photo on the page is as large as this one
     names:list=None,  # Degradations; all that have a strength when not given

@@ -14,9 +14,9 @@ from fastcore.foundation import L
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..degrade.damage import Plan
+from ..degrade.mixes import Plan
 from .generator import FINE_ADAM, FastPrecision
-from ..photo.imaging import rgb_to_grey
+from ..photo.pixels import rgb_to_grey
 from ..nets.frame import FREE, FRAME_KINDS, MODES, TURNED, FrameNet, colour_transform, flag_of
 from ..degrade.film import STOCKS
 

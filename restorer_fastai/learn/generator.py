@@ -27,7 +27,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torchvision import models
 from torchvision.utils import make_grid
 
-from ..photo.imaging import from_tensor
+from ..photo.pixels import from_tensor
 from ..nets.blocks import bf16_is_fast
 from ..nets.restorer import build_network, NetConfig, RestorerNet
 from .losses import get_loss

@@ -14,7 +14,7 @@ from fastcore.foundation import L
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..degrade.damage import Plan, lost_map
+from ..degrade.mixes import lost_map, Plan
 from .generator import FINE_ADAM, FastPrecision
 from ..nets.blocks import computing_in
 from ..nets.restorer import RestorerNet

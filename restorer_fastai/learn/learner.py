@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..nets.restorer import RestorerNet, plain_copy
-from ..photo.imaging import from_pil, read_photo, to_float, to_tensor
+from ..photo.pixels import to_float, to_tensor
+from ..photo.reading import from_pil, read_photo
 from ..photo.errors import RestorerError
 from ..restore.restorer import Restorer
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .unet import SmallUnet
-from ..photo.imaging import LUMA, RGB_TO_YCBCR, YCBCR_TO_RGB
+from ..photo.pixels import LUMA, RGB_TO_YCBCR, YCBCR_TO_RGB
 
 # %% ../../nbs/25_nets.colour.ipynb #dfa21802
 def luma(

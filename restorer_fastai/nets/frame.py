@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from .unet import resnet_layers
 from ..photo.errors import RestorerError
-from ..photo.imaging import THUMBNAIL
+from ..photo.pixels import THUMBNAIL
 
 # %% ../../nbs/23_nets.frame.ipynb #fc3f7d10
 MODES = ('photo', 'black_and_white', 'negative')

@@ -14,7 +14,7 @@ from fastcore.xml import (FT, A, Body, Caption, Circle, Div, Figcaption, Figure,
                           Nav, P, Section, Style, Svg, Table, Tbody, Td, Th, Thead, Title, Tr, Ul, to_xml)
 
 from .disk import write_beside
-from .imaging import to_uint8
+from .pixels import to_uint8
 
 # %% ../../nbs/09_photo.page.ipynb #95165c53
 def jpeg_bytes(
@@ -30,6 +30,7 @@ def jpeg_bytes(
     im.save(file := io.BytesIO(), 'JPEG', quality=quality)
     return file.getvalue()
 
+# %% ../../nbs/09_photo.page.ipynb #aac5035d
 def html_picture(
     img,          # (H, W, 3) photo, or the bytes of a JPEG
     text:str,     # What it shows, for those who cannot see it
@@ -43,6 +44,7 @@ def html_picture(
     tag = Img(src=f'data:image/jpeg;base64,{base64.b64encode(data).decode()}', alt=text, style=f'max-width:{widest}px')
     return Figure(tag, Figcaption(text if caption is None else caption))
 
+# %% ../../nbs/09_photo.page.ipynb #f80012c6
 def html_gallery(
     *pictures # Each a `html_picture`
 ) -> FT:
@@ -100,6 +102,7 @@ svg .zero{stroke:var(--line)}svg .bar{stroke:currentColor;stroke-width:3}svg cir
 .better{color:var(--good)}.worse{color:var(--bad)}small{opacity:.8;font-weight:400}
 """
 
+# %% ../../nbs/09_photo.page.ipynb #9342745e
 def write_page(
     path,          # The .html file
     title:str,     # Of the page

@@ -14,7 +14,8 @@ import torch
 from .. import __version__
 from ..photo.disk import claim, sweep
 from ..photo.errors import FileError, PhotoError, RestorerError
-from ..photo.imaging import open_photo, save_photo
+from ..photo.reading import open_photo
+from ..photo.writing import save_photo
 from .invented import COLOURED, FILLED, invented_beside, invented_path, is_invented, mark_invented
 from .look import Seen, look_at, turn_colours
 from .options import FileOptions, RestoreOptions

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from ..photo.disk import write_beside
 from ..photo.errors import PhotoError
-from ..photo.imaging import rgb_to_ycbcr, to_float
+from ..photo.pixels import rgb_to_ycbcr, to_float
 
 # %% ../../nbs/64_restore.invented.ipynb #427cf14d
 def _changes(before, after):

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from ..nets.colour import luma
 from ..nets.frame import FRAME_KINDS, MODES, colour_transform
-from ..photo.imaging import from_tensor, to_tensor
+from ..photo.pixels import from_tensor, to_tensor
 from .options import check_mode
 
 # %% ../../nbs/61_restore.look.ipynb #d8c58d69
@@ -39,7 +39,7 @@ def find_picture(
     img:np.ndarray, # (H, W, 3) scan of film, float in [0, 1]
 )->tuple: # Two slices, rows and columns
     "Which part of a scan of film is picture; all of it if in doubt."
-    from restorer_fastai.degrade.film import find_frame # here: OpenCV takes a moment to load
+    from restorer_fastai.baselines.frame_finder import find_frame# here: OpenCV takes a moment to load
     def inside(found, n):
         rim = round(RIM*(found.stop - found.start))
         return slice(found.start + rim*(found.start > 0), found.stop - rim*(found.stop < n))

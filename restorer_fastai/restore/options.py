@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from ..nets.frame import MODES
 from ..photo.errors import PhotoError, RestorerError
-from ..photo.imaging import PHOTO_SUFFIXES
+from ..photo.files import PHOTO_SUFFIXES
 
 # %% ../../nbs/59_restore.options.ipynb #5d1b2a53
 def check_mode(

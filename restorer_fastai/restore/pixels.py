@@ -13,7 +13,8 @@ from PIL import Image
 from torch import nn
 from ..nets.colour import add_colour, sample_colours
 from ..photo.errors import PhotoError, RestorerError
-from ..photo.imaging import from_pil, from_tensor, open_photo, read_photo, rgb_to_ycbcr, to_float, to_tensor, to_uint8
+from ..photo.pixels import from_tensor, rgb_to_ycbcr, to_float, to_tensor, to_uint8
+from ..photo.reading import from_pil, open_photo, read_photo
 from .look import Seen, thumbnail, turn_colours
 from .options import RestoreOptions, check_luma_kept
 from .tiles import TiledNet, restore_strips

@@ -10,7 +10,7 @@ import base64, os
 from pathlib import Path
 import numpy as np
 from ..photo.errors import PhotoError
-from ..photo.imaging import read_photo
+from ..photo.reading import read_photo
 from .invented import read_invented, show_marks
 from .plan import printable
 

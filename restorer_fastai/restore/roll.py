@@ -8,7 +8,7 @@ __all__ = ['shared_vector', 'share_look', 'look_at_roll', 'look_at_rolls']
 # %% ../../nbs/63_restore.roll.ipynb #f9a8ec94
 import torch
 from ..photo.errors import WeightsError
-from ..photo.imaging import read_photo
+from ..photo.reading import read_photo
 from .look import look_at
 from .options import check_mode
 from .tiles import TiledNet

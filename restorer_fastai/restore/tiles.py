@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from ..nets.holes import fill_holes
 from ..photo.errors import RestorerError, WeightsError
-from ..photo.imaging import from_tensor, to_tensor
+from ..photo.pixels import from_tensor, to_tensor
 
 # %% ../../nbs/60_restore.tiles.ipynb #7741d66a
 def mirrored(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..nets.colour import luma
-from ..photo.imaging import to_float
+from ..photo.pixels import to_float
 from ..photo.errors import WeightsError
 
 # %% ../../nbs/35_score.metrics.ipynb #55272c31

@@ -16,7 +16,7 @@ from fastcore.xml import P, Pre
 
 from ..learn.gan import plot_turns
 from ..photo.errors import FileError
-from ..photo.imaging import read_photo
+from ..photo.reading import read_photo
 from ..photo.page import html_picture, html_table, write_page
 from .recipe import _stage_name
 

@@ -32,10 +32,10 @@ from ..learn.critic import critic_dls, critic_learner
 from ..nets.critics import CriticNet
 from ..data.loaders import get_dls
 from ..data.dataset import dataset_info, dataset_mix, read_manifest
-from ..degrade.damage import load_mix
+from ..degrade.mixes import load_mix
 from ..learn.gan import GanLearner, TensorBoardLog, Turn, TurnLog
 from ..learn.generator import HeadOnly, NormsAtRest, WeightEMA, generator_learner, load_encoder, restoring_net, sample_sheet, slower_encoder
-from ..photo.imaging import write_photo
+from ..photo.writing import write_photo
 from ..nets.restorer import build_network
 from ..learn.colour import colour_learner
 from ..learn.holes import hole_learner, hole_truth

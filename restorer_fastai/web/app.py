@@ -18,7 +18,11 @@ from PIL import Image
 from ..restore.files import why_failed
 from ..photo.disk import write_beside
 from ..photo.errors import PhotoError
-from ..photo.imaging import is_photo, PHOTO_SUFFIXES, read_photo, result_path, sample_photo, to_float, write_photo
+from ..photo.files import is_photo, PHOTO_SUFFIXES, result_path
+from ..photo.pixels import to_float
+from ..photo.reading import read_photo
+from ..photo.samples import sample_photo
+from ..photo.writing import write_photo
 from ..photo.errors import WeightsError
 
 # %% ../../nbs/90_web.app.ipynb #08b39374
@@ -254,8 +258,7 @@ def example(self:Studio,
     name:str, # One of `APP_EXAMPLES`
 )->Path: # A damaged photo, in the drawer of the visitor
     "Make a photo to try the page with."
-    import restorer_fastai.degrade.film # registers the film degradations
-    from restorer_fastai.degrade.damage import apply_steps
+    from restorer_fastai.degrade.mixes import apply_steps
     sample, steps = APP_EXAMPLES[name]
     path = self.desk.visitor(key).drawer/f'{name} {sample}.jpg'
     return path if path.exists() else write_photo(path, apply_steps(to_float(sample_photo(sample)), steps))
