@@ -20,15 +20,13 @@ warnings.simplefilter('ignore') # notes of libraries to each other's developers
 import pandas as pd
 import torch
 import typer
-from fastai.optimizer import Adam
-from restorer_fastai.learn import generator
 from restorer_fastai.data.loaders import get_dls
-from restorer_fastai.learn.generator import FINE_ADAM
 from restorer_fastai.nets.restorer import NetConfig, build_network
 from restorer_fastai.learn.frame import told_mode
 from restorer_fastai.nets.frame import MODES
 from restorer_fastai.score.metrics import psnr, ssim
-from restorer_fastai.train.recipe import Recipe, Stage
+from restorer_fastai.train.kinds import LookStage, make_stage
+from restorer_fastai.train.recipe import Recipe
 from restorer_fastai.train.run import train
 from restorer_fastai.nets.weights import load_weights, save_weights
 
@@ -45,7 +43,7 @@ EXPERIMENTS = { # name -> (title, changes of the network, of the recipe, of the 
     'mse': ('MSE', {}, dict(loss='mse'), {}),
     'l1': ('L1', {}, dict(loss='l1'), {}),
     'perceptual': ('MSE + 0.01 perceptual (SqueezeNet)', {}, dict(loss='mse + 0.01*perceptual'), {}),
-    'stock_adam': ("fastai's Adam as it is (eps 1e-5)", {}, {}, {}),
+    'stock_adam': ("fastai's Adam as it is (eps 1e-5)", {}, {}, dict(optimiser='adam')),
     'own_end': ("fastai's end of 99 channels at full size", OWN_END, {}, {}),
     'head_32': ('head of 32 channels', dict(head=32), {}, {}),
     'detail_2': ('head of 2 blocks', dict(detail=2), {}, {}),
@@ -60,14 +58,13 @@ EXPERIMENTS = { # name -> (title, changes of the network, of the recipe, of the 
     'weight_attention': ('weight norm and self-attention', dict(norm='weight', self_attention=True), {}, {}),
     'plain_mix': ('mix lapaz2021 instead of archive', {}, dict(mix='lapaz2021'), {}),
 }
-ADAM = {'stock_adam': Adam}
 
 
 def recipe_of(name, start, photos, bs, seed):
     "The recipe of one experiment."
     _, network, changes, stage = EXPERIMENTS[name]
     network = replace(CHOSEN, **network)
-    stage = Stage(**(dict(kind='generator', size=64, samples=photos, bs=bs, lr=1e-3, view='part', zoom=4) | stage))
+    stage = make_stage(**(dict(kind='generator', size=64, samples=photos, bs=bs, lr=1e-3, view='part', zoom=4) | stage))
     shared = dict(mix='archive', loss='psnr_loss', valid_samples=16, keep='last', seed=seed, critic=dict(nf=8))
     return Recipe(**(shared | dict(name=name, stages=(stage,), network=network, start=start if network.look else None) | changes))
 
@@ -106,7 +103,7 @@ def main(
     "Train and score; a line as soon as each is done."
     out.mkdir(parents=True, exist_ok=True)
     if start is None:
-        stage = Stage('look', 96, samples=look_photos, bs=64, lr=1e-3)
+        stage = LookStage(96, samples=look_photos, bs=64, lr=1e-3)
         start = train(Recipe('look', (stage,), network=CHOSEN, mix='archive', keep='last', seed=seed), data, out/'look', progress=False)
     looked = load_weights(start)[0].looker.state_dict()
     dl = get_dls(data, size=128, bs=16, view='frame', mix='archive', truth=told_mode, valid_samples=valid, seed=seed).valid
@@ -116,7 +113,6 @@ def main(
         if any(o['name'] == name for o in rows): continue
         recipe = recipe_of(name, None, photos, bs, seed)
         if recipe.network.look: recipe = replace(recipe, start=start_for(recipe.network, looked, out/'start.safetensors'))
-        generator.FINE_ADAM = ADAM.get(name, FINE_ADAM)
         weights = train(recipe, data, out/name, progress=False)
         speed = pd.read_csv(out/name/'log.csv').photos_per_s.iloc[-1]
         rows.append(dict(name=name, title=EXPERIMENTS[name][0], **score(load_weights(weights)[0], dl), photos_per_s=speed))

@@ -18,10 +18,10 @@ import cv2
 import pandas as pd
 import torch
 import typer
-from rich.progress import track
 from restorer_fastai.degrade.mixes import apply_steps, load_mix
 from restorer_fastai.photo.pixels import to_float, to_tensor, to_uint8
 from restorer_fastai.photo.reading import read_photo
+from restorer_fastai.photo.progress import with_progress
 from restorer_fastai.learn.frame import kind_of
 from restorer_fastai.nets.frame import FRAME_KINDS
 from restorer_fastai import Restorer
@@ -37,6 +37,27 @@ def taken_for(restorer, img):
     return NAMES[int(context.kind)], restorer.look(img)
 
 
+def look_at(restorer, clean, mix, seeds):
+    "(what a photo was made to be, kind, mode) for each of the seeds."
+    for seed in seeds:
+        plan = mix.draw(seed)
+        yield kind_of(plan), *taken_for(restorer, to_uint8(apply_steps(clean, plan.steps)))
+
+
+def counts_markdown(seen):
+    "What frames are, against what they were taken for."
+    counts = pd.crosstab(seen['is'], seen.kind).reindex(index=NAMES, columns=NAMES, fill_value=0)
+    lines = [['is \\ taken for', *NAMES], ['---', *['--:']*len(NAMES)], *([name, *map(str, row)] for name, row in counts.iterrows())]
+    return '\n'.join(f'| {" | ".join(o)} |' for o in lines)
+
+
+def right_signs(seen):
+    "Name of a group of frames -> share of them of which it is known whether they are negatives."
+    negative = seen['is'].map(FRAME_KINDS) == 'negative'
+    right = negative == (seen['mode'] == 'negative')
+    return {'all': right.mean(), **{k: right[seen['is'] == k].mean() for k in ('film_negative', 'plain_negative')}, 'positives': right[~negative].mean()}
+
+
 def main(
     photos:Annotated[Path, typer.Option(help='Folder of clean photos')],
     manifest:Annotated[Path, typer.Option(help="A data set's manifest.csv: its held-out photos are taken")],
@@ -49,19 +70,11 @@ def main(
     "Count what is taken for what."
     restorer, mix, rows = Restorer.load(model), load_mix(mix), pd.read_csv(manifest)
     sources, seen = rows[rows.split == 'valid'].source.tolist(), []
-    for source in track(sources[:limit or None], 'looking'):
-        clean = to_float(read_photo(photos/source))
-        for i in range(draws):
-            plan = mix.draw(zlib.crc32(f'{seed} {source} {i}'.encode()))
-            seen.append((kind_of(plan), *taken_for(restorer, to_uint8(apply_steps(clean, plan.steps)))))
+    for source in with_progress(sources[:limit or None], 'looking'):
+        seeds = [zlib.crc32(f'{seed} {source} {i}'.encode()) for i in range(draws)] # those of the figures in the README
+        seen += look_at(restorer, to_float(read_photo(photos/source)), mix, seeds)
     seen = pd.DataFrame(seen, columns=['is', 'kind', 'mode'])
-    counts = pd.crosstab(seen['is'], seen.kind).reindex(index=NAMES, columns=NAMES, fill_value=0)
-    print('\n| is \\ taken for |', ' | '.join(NAMES), '|\n| --- |', ' | '.join(['--:']*len(NAMES)), '|')
-    for name, row in counts.iterrows(): print('|', name, '|', ' | '.join(map(str, row)), '|')
-    negative = seen['is'].map(FRAME_KINDS) == 'negative'
-    right = negative == (seen['mode'] == 'negative')
-    groups = {'all': right, **{k: right[seen['is'] == k] for k in ('film_negative', 'plain_negative')}, 'positives': right[~negative]}
-    print(f'\nThe sign is right, of {len(seen)} frames:', ', '.join(f'{k} {v.mean():.1%}' for k, v in groups.items()))
+    print(f'\n{counts_markdown(seen)}\n\nThe sign is right, of {len(seen)} frames:', ', '.join(f'{k} {v:.1%}' for k, v in right_signs(seen).items()))
 
 
 if __name__ == '__main__': typer.run(main)

@@ -3,7 +3,7 @@
     python benchmarks/pack_weights.py run/model.safetensors restorer_fastai/pretrained/reference.safetensors --photos photos/held_out
 
 The header (recipe, stages, scores) is carried over; weights that learned in several runs know only the last of them, so that `--about KEY=TEXT` puts other
-words in its place. With --photos, both files restore the same damaged photos (`TASKS` of 37_score.evaluate), and the difference
+words in its place. With --photos, both files restore the same damaged photos (the summary of 36_score.tasks), and the difference
 in PSNR against the truth is printed.
 """
 import warnings

@@ -55,11 +55,11 @@ class Phases(Callback):
     def _mark(self, name):
         if self.dls.device.type == 'cuda': torch.cuda.synchronize()
         now = time.perf_counter()
-        self.steps[-1][name], self.last = now - self.last, now
+        self.steps[-1][name], self.began = now - self.began, now
     def before_batch(self):
         if self.dls.device.type == 'cuda': torch.cuda.synchronize()
         turn = next((cb for cb in self.learn.cbs if hasattr(type(cb), 'switch')), None)
-        self.last = time.perf_counter()
+        self.began = time.perf_counter()
         self.steps.append(dict(turn='generator' if turn and turn.gen_mode else 'critic' if turn else ''))
     def after_pred(self): self._mark('forward')
     def after_loss(self): self._mark('loss')

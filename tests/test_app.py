@@ -39,7 +39,7 @@ def note(event, args):
         with open(os.environ['CALLS'], 'a') as f: f.write(f'{event} {host}\\n')
 sys.addaudithook(note)
 """
-KILLED = 'import os, signal; from restorer_fastai.web.app import Desk; Desk(); os.kill(os.getpid(), signal.SIGKILL)'
+KILLED = 'import os, signal; from restorer_fastai.web.desk import Desk; desk = Desk(); os.kill(os.getpid(), signal.SIGKILL)'
 
 @pytest.fixture(scope='module')
 def server(home, tmp_path_factory):

@@ -231,10 +231,46 @@ def test_from_photos_to_a_restored_photo(data, small, tmp_path):
     (tmp_path/'tiny.yaml').write_text(TINY.replace('EPOCHS', '3'))
     assert 'another recipe' in error_of(*line, cwd=tmp_path)
 
-def test_a_bug_shows_its_traceback(tmp_path):
-    code = "import restorer_fastai.photo.samples as i\ndef bug(out): [].pop()\ni.copy_samples = bug\nfrom restorer_fastai.cli import app\napp(['samples', '--out', 'x'])"
+PLANTED = """
+import restorer_fastai.cli as cli
+from restorer_fastai.photo.errors import PhotoError, RestorerError
+@cli.app.command()
+def planted():
+    code = compile("def room(): raise ERROR", cli.__file__, "exec") # as if it were raised in a room of ours
+    exec(code, vars(cli))
+    cli.room()
+cli.app(["planted"])
+"""
+
+@pytest.mark.parametrize('raised', ["ValueError('nobody thought of that')", "TypeError('nor of that')", "KeyError('a')", "OSError('no file is named')", '[].pop()',
+    "__import__('no_such_module')", "ImportError('cannot import name', name='restorer_fastai')"])
+def test_a_bug_shows_its_traceback(raised, tmp_path):
+    code = PLANTED.replace('raise ERROR', raised if raised.startswith(('[', '_')) else f'raise {raised}')
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1 and 'IndexError' in done.stderr and 'Traceback' in done.stderr
+    assert done.returncode == 1 and 'Traceback' in done.stderr and 'error: ' not in done.stderr, done.stderr
+
+@pytest.mark.parametrize('raised, said', [("RestorerError('give another')", 'give another'), ("PhotoError('a.jpg', 'it is empty', 'Copy it.')", 'a.jpg: it is empty. Copy it.'),
+    ("PermissionError(13, 'denied', 'a.jpg')", "[Errno 13] denied: 'a.jpg'"), ("ImportError('install the extra')", 'install the extra')])
+def test_what_is_meant_for_people_is_one_line(raised, said, tmp_path):
+    done = subprocess.run([sys.executable, '-c', PLANTED.replace('ERROR', raised)], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f'error: {said}\n')
+
+def test_threads_are_calmed_before_torch_is_imported_unless_somebody_said_how_they_wait(tmp_path):
+    from restorer_fastai.cli import WAITING
+    code = """
+import os, sys
+import restorer_fastai.cli as cli
+assert not {*cli.WAITING} - {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'}
+before = dict(os.environ)
+@cli.app.command()
+def planted(): print({k: v for k, v in os.environ.items() if before.get(k) != v and k not in ('COLUMNS', 'LINES')}, 'torch' in sys.modules)
+cli.app(['planted'])
+"""
+    def told(**said):
+        env = {k: v for k, v in os.environ.items() if k not in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')} | said
+        return subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout.strip()
+    assert told() == f'{WAITING} False'
+    assert told(OMP_WAIT_POLICY='ACTIVE') == told(GOMP_SPINCOUNT='0') == '{} False'
 
 def test_debug_shows_where_an_error_came_from(tmp_path):
     process = start('check', 'nowhere', cwd=tmp_path, RESTORER_DEBUG='1')

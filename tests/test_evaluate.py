@@ -1,7 +1,10 @@
 "Scores as they are used: files that repeat to the byte, a page that stands alone, a restorer that fails, numbers against their references."
 import re
+import subprocess
+import sys
 import warnings
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,10 +12,9 @@ import pytest
 import torch
 
 from restorer_fastai.score import evaluate as room
-from restorer_fastai.score import metrics
-from restorer_fastai.degrade.mixes import apply_steps
+from restorer_fastai.score import benchmark, metrics, tables, tasks
 from restorer_fastai.degrade.registry import DEGRADATIONS, STRENGTHS
-from restorer_fastai.photo.pixels import to_float
+from restorer_fastai.photo.pixels import to_float, to_uint8
 from restorer_fastai.photo.samples import sample_path, sample_photo, SAMPLES
 from restorer_fastai.photo.writing import write_photo
 
@@ -28,13 +30,13 @@ def photos(tmp_path_factory):
 
 def darker(img): return img*.9
 
-def score(photos, out, restore=darker, tasks=('noisy_negative', 'holes', 'jpeg'), **kwargs):
+def score(photos, out, restore=darker, names=('noisy_negative', 'holes', 'jpeg_20'), **kwargs):
     "Scores written to `out`, with pictures."
-    looker = room.CasePictures(2, 32)
+    looker = tables.CasePictures(2, 32)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        scores = room.evaluate(restore, photos, tasks, short_side=SHORT, each=looker, progress=False, **kwargs)
-    room.write_scores(scores, out, looker)
+        scores = room.evaluate(restore, photos, names, short_side=SHORT, each=looker, progress=False, **kwargs)
+    tables.write_scores(scores, out, looker)
     return scores
 
 @pytest.fixture(scope='module')
@@ -52,36 +54,35 @@ def test_two_runs_write_the_same_bytes(written, photos, tmp_path):
 def test_another_seed_changes_the_damage_and_nothing_else(written, photos, tmp_path):
     other = score(photos, tmp_path, seed=1)
     assert list(other.photo) == list(written[0].photo)
-    drawn = other.task != 'jpeg' # the quality is fixed, nothing is drawn
+    drawn = other.task != 'jpeg_20' # the quality is fixed, nothing is drawn
     assert (other.psnr_degraded != written[0].psnr_degraded)[drawn].all() and (other.psnr_degraded == written[0].psnr_degraded)[~drawn].all()
 
 def test_every_degradation_is_scored_at_every_strength(photos):
-    tasks = room.graded_tasks()
+    graded = tasks.graded_tasks()
     plain = {d.name for d in DEGRADATIONS.values() if all(isinstance(v[0], str) for v in d.ranges.values())}
-    assert {t.group for t in tasks} == set(DEGRADATIONS) >= {'jpeg', 'film_negative', 'scratches'}
-    assert len(tasks) == len(plain) + len(STRENGTHS)*(len(DEGRADATIONS) - len(plain))
-    scores = room.evaluate(darker, photos, tasks, short_side=SHORT, limit=1, progress=False)
-    assert list(scores.task) == [t.name for t in tasks] and (scores.failed == '').all()
+    assert {t.group for t in graded} == set(DEGRADATIONS) >= {'jpeg', 'film_negative', 'scratches'}
+    assert len(graded) == len(plain) + len(STRENGTHS)*(len(DEGRADATIONS) - len(plain))
+    scores = room.evaluate(darker, photos, graded, short_side=SHORT, limit=1, progress=False)
+    assert list(scores.task) == [t.name for t in graded] and (scores.failed == '').all()
     finite = scores.filter(regex='^(psnr|ssim|mae|delta_e|colour)').drop(columns=scores.filter(regex='hole').columns)
     assert np.isfinite(finite.to_numpy(float)).all()
 
 def test_stronger_is_worse(photos):
-    scores = room.evaluate(darker, photos, room.graded_tasks(['gaussian_noise', 'jpeg', 'holes']), short_side=SHORT, progress=False)
-    means = room.score_table(scores).psnr_degraded
+    scores = room.evaluate(darker, photos, tasks.graded_tasks(['gaussian_noise', 'jpeg', 'holes']), short_side=SHORT, progress=False)
+    means = tables.score_table(scores).psnr_degraded
     for name in ('gaussian_noise', 'jpeg', 'holes'): assert means[f'{name}_mild'] > means[f'{name}_medium'] > means[f'{name}_strong']
 
 def test_a_photo_that_fails_is_listed_and_the_others_go_on(photos, written, tmp_path):
     bad = written[0].photo[0]
-    inputs = {room.as_file(apply_steps(truth, room.TASKS['holes'].draw(path.stem))).tobytes(): name for name, path in room._named(photos).items()
-              for truth in [room.load_photo(path, SHORT)]}
+    inputs = {tasks.TASKS['holes'].draw(room.load_photo(path, SHORT), path.stem)[0].tobytes(): name for name, path in room.photos_by_name(photos).items()}
     def moody(img):
         if inputs.get(img.tobytes()) == bad: raise MemoryError('no memory left')
         return darker(img)
-    scores = score(photos, tmp_path, moody, ('holes', 'jpeg'))
+    scores = score(photos, tmp_path, moody, ('holes', 'jpeg_20'))
     assert scores.attrs['failed'] == [(f'{bad}, holes', 'MemoryError: no memory left')]
-    table, whole = room.score_table(scores), room.score_table(written[0])
-    assert (table.loc['holes', 'n'], table.loc['holes', 'failed'], table.loc['jpeg', 'failed']) == (5, 1, 0)
-    assert table.loc['jpeg', 'psnr_restored'] == pytest.approx(whole.loc['jpeg', 'psnr_restored'])
+    table, whole = tables.score_table(scores), tables.score_table(written[0])
+    assert (table.loc['holes', 'n'], table.loc['holes', 'failed'], table.loc['jpeg_20', 'failed']) == (5, 1, 0)
+    assert table.loc['jpeg_20', 'psnr_restored'] == pytest.approx(whole.loc['jpeg_20', 'psnr_restored'])
     for name in ('scores.md', 'scores.html'):
         text = (tmp_path/name).read_text(encoding='utf-8')
         assert '5 + 1 failed' in text and 'no memory left' in text
@@ -89,6 +90,52 @@ def test_a_photo_that_fails_is_listed_and_the_others_go_on(photos, written, tmp_
 def test_ctrl_c_is_not_a_failure(photos):
     def stop(img): raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt): room.evaluate(stop, photos, 'holes', short_side=SHORT, progress=False)
+
+class Network:
+    "Stands in for a `Restorer`: breaks off at the photo `until`."
+    def __init__(self, until=np.inf): self.left = until
+    def look(self, img): return 'photo'
+    def restore(self, img, mode=None, **wishes):
+        self.left -= 1
+        if self.left < 0: raise KeyboardInterrupt
+        return img
+
+def test_a_benchmark_that_breaks_off_goes_on_to_the_same_bytes(photos, tmp_path):
+    def run(net, out): return benchmark.run_benchmark({'net': net}, {'small': photos}, out, ['salt_and_pepper_5', 'clean'], limit=2, progress=False)
+    run(Network(), tmp_path/'whole.csv')
+    with pytest.raises(KeyboardInterrupt): run(Network(until=3), tmp_path/'broken.csv')
+    begun = pd.read_csv(tmp_path/'broken.csv')
+    assert begun.groupby(['task', 'photo']).method.agg(set).map(lambda o: {'damaged', 'net, blind', 'net, told'} <= o).tolist() == [True]*3
+    run(Network(until=1), tmp_path/'broken.csv')
+    assert (tmp_path/'broken.csv').read_bytes() == (tmp_path/'whole.csv').read_bytes()
+
+def test_a_task_means_the_same_damage_wherever_it_is_scored(photos):
+    "The summary and the benchmark damage a photo in the same way, and their scores agree."
+    names, path = ['noisy_negative', 'black_and_white', 'holes_30'], next(photos.rglob('*.png'))
+    rows = room.evaluate(darker, path, names, short_side=None, progress=False, lpips=False).set_index('task').psnr_degraded
+    for name in names:
+        task, clean = tasks.TASKS[name], room.load_photo(path, None)
+        damaged, told = task.draw(clean, path.stem)
+        assert rows[name] == pytest.approx(metrics.psnr(damaged, clean), abs=1e-3)
+        assert all(tool(damaged, told).shape == clean.shape for tool in task.tools.values())
+
+PLAIN_CALL = """
+import sys, numpy as np
+from restorer_fastai.restore.restorer import Restorer
+np.save('restored.npy', Restorer.load('reference', device='cpu').restore(np.load('degraded.npy')))
+"""
+
+def test_the_command_scores_what_one_plain_call_gives(tmp_path):
+    "Frames of film are found, or not, in the command, which knows albums, as in a program that imports nothing but the restorer."
+    clean = room.load_photo(sample_path('chelsea'), 128)
+    write_photo(tmp_path/'chelsea.png', to_uint8(clean))
+    np.save(tmp_path/'degraded.npy', tasks.graded_tasks(['film_negative'], ['strong'])[0].draw(clean, 'chelsea')[0])
+    command = 'evaluate --photos chelsea.png --out scores --degradations film_negative --strengths strong --short-side 128'.split()
+    for args in ([sys.executable, '-c', PLAIN_CALL], [Path(sys.executable).with_name('restorer'), *command]):
+        subprocess.run(args, cwd=tmp_path, check=True, timeout=300)
+    restored = tasks.as_file(np.load(tmp_path/'restored.npy'))
+    scored = pd.read_csv(tmp_path/'scores'/'scores.csv').psnr_restored[0]
+    assert scored == pytest.approx(metrics.psnr(restored, clean), abs=.01)
 
 class Page(HTMLParser):
     "What a reader meets on a page."
@@ -123,7 +170,7 @@ def test_intervals_hold_the_mean_and_count_photos(written):
     table = pd.read_csv(out/'table.csv', index_col='task')
     assert (table.psnr_gain_low < table.psnr_gain).all() and (table.psnr_gain < table.psnr_gain_high).all()
     gain = (scores.psnr_restored - scores.psnr_baseline).groupby(scores.photo).mean()
-    ends = room.photo_intervals(gain.to_frame('gain'), gain.index).loc['gain']
+    ends = tables.photo_intervals(gain.to_frame('gain'), gain.index).loc['gain']
     assert table.loc['all', 'psnr_gain_low'] == pytest.approx(ends.low) and table.loc['all', 'psnr_gain_high'] == pytest.approx(ends.high)
 
 @pytest.mark.parametrize('channel', metrics.CHANNELS)

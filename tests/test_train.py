@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import time
+import warnings
 
 import pytest
 import yaml
@@ -50,22 +51,23 @@ def half_file(obj, f):
     f.flush()
 
 MOMENTS = { # name -> how to arrange it, in the process that will die
-    'before the first checkpoint': lambda: die_at('train.run', 'EpochLog.after_loss', 1),
+    'before the first checkpoint': lambda: die_at('train.log', 'EpochLog.after_loss', 1),
     'while a checkpoint is written': lambda: die_at('train.checkpoint', 'torch.save', 3, half_file),
-    'in an epoch, between checkpoints': lambda: die_at('train.run', 'EpochLog.after_loss', 3),
-    'after the log, before the checkpoint': lambda: die_at('train.run', 'KeepBest.end_of_epoch', 1),
-    'while the best network is written': lambda: die_at('train.run', 'save_weights', 1),
+    'in an epoch, between checkpoints': lambda: die_at('train.log', 'EpochLog.after_loss', 3),
+    'after the log, before the checkpoint': lambda: die_at('train.log', 'KeepBest.end_of_epoch', 1),
+    'while the best network is written': lambda: die_at('train.kinds', 'save_weights', 1),
     'between two stages': lambda: die_at('train.checkpoint', 'RunState.next_stage', 1),
     'while the critic gets its photos': lambda: die_at('learn.critic', '_as_8bit', 3),
-    'in the critic': lambda: die_at('train.run', 'EpochLog.after_loss', 3),
-    'in the GAN': lambda: die_at('train.run', 'EpochLog.after_loss', 4),
-    'while the turns are written': lambda: die_at('train.run', 'EpochLog._turns', 1),
+    'in the critic': lambda: die_at('train.log', 'EpochLog.after_loss', 3),
+    'in the GAN': lambda: die_at('train.log', 'EpochLog.after_loss', 4),
+    'while the turns are written': lambda: die_at('train.log', 'TurnTable.end_of_epoch', 1),
     'while the report is written': lambda: die_at('train.run', 'write_report', 1),
-    'while the model is written': lambda: die_at('train.run', '_finish', 1)}
+    'while the model is written': lambda: die_at('train.run', 'finish_run', 1)}
 
 def run(recipe, data, out, moment=None, minutes=10.):
     import torch
     torch.set_num_threads(1) # sums in the same order in every process
+    warnings.filterwarnings('error', message='You are shadowing') # fastai's word on a callback that takes a name the learner or the model has
     if moment: MOMENTS[moment]()
     from restorer_fastai.nets.restorer import ARCHS
     from restorer_fastai.train.run import train
@@ -152,7 +154,7 @@ def test_killed_at_random_moments(process, task, undisturbed, tmp_path):
 @pytest.fixture
 def state(tmp_path):
     import torch
-    return RunState(tmp_path/'run', torch.nn.Linear(300, 300), torch.nn.Linear(2, 1))
+    return RunState(tmp_path/'run', dict(generator=torch.nn.Linear(300, 300), critic=torch.nn.Linear(2, 1)))
 
 def test_a_full_disk_leaves_the_checkpoint_before_it(state):
     resource = pytest.importorskip('resource') # not on Windows

@@ -1,0 +1,1 @@
+"What can be had without learning: the frame of a scan, negadoctor, denoisers, inpainting."

@@ -1,0 +1,1 @@
+"Losses, callbacks, learners, the GAN."

@@ -14,11 +14,12 @@ from fastai.callback.hook import hook_outputs
 from fastai.data.all import DataLoaders
 from fastai.learner import Learner
 from fastcore.foundation import L
+from fastcore.meta import delegates
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nets.colour import ColourNet, chroma, luma, nearest_colour
-from .generator import FINE_ADAM, FastPrecision
+from .generator import part_learner, part_of
 from ..nets.blocks import computing_in
 from ..nets.backbone import Backbone, load_backbone
 
@@ -37,11 +38,18 @@ class ColourStudent(nn.Module):
     ) -> Tensor: # Logits (N, colours, H/4, W/4)
         with computing_in(x.device, self.compute_dtype): return self.net(luma(x.as_subclass(Tensor)))
 
+# %% ../../nbs/46_learn.colour.ipynb #caed7f59
 class ColourLoss:
     "Cross-entropy of the colours of squares of 4×4 pixels, in nats."
     def __init__(self,
         vivid:float=15., # A colour at distance 1 from grey counts so many times more than grey
     ): self.vivid = vivid
+
+    def importance(self,
+        colours:Tensor, # (N, 2, h, w): Cb and Cr, 0 for grey
+    ) -> Tensor: # (N, h, w), at least 1
+        "How much each square counts."
+        return 1 + self.vivid*colours.norm(dim=1)
 
     def __call__(self,
         logits:Tensor, # (N, colours, H/4, W/4)
@@ -49,7 +57,7 @@ class ColourLoss:
     ) -> Tensor: # A number
         "How unlikely the true colours were called."
         colours = F.avg_pool2d(chroma(clean.as_subclass(Tensor)), 4)
-        weights = 1 + self.vivid*colours.norm(dim=1)
+        weights = self.importance(colours)
         return (F.cross_entropy(logits, nearest_colour(colours), reduction='none')*weights).sum()/weights.sum()
 
 # %% ../../nbs/46_learn.colour.ipynb #c1a7e002
@@ -62,6 +70,7 @@ def alike(
     a, b = a - a.mean(0), b - b.mean(0)
     return (a.T @ b).square().sum()/((a.T @ a).norm()*(b.T @ b).norm()).clamp(min=1e-12)
 
+# %% ../../nbs/46_learn.colour.ipynb #4e097659
 class Taught(Callback):
     "The two innermost maps of a `ColourNet` are to be `alike` those of a network that knows what is in photos."
     layers = ('fire7', 'fire9') # of the teacher, at 1/16 of the size
@@ -78,21 +87,22 @@ class Taught(Callback):
         if not self.training: return
         with torch.no_grad(): wanted = self.teacher(self.y, self.layers)
         values = [alike(o, F.adaptive_avg_pool2d(w, o.shape[2:])) for o,w in zip(self.maps.stored, wanted)]
-        self.alike = float(sum(values)/len(values))
+        self.alike = float(sum(o.detach() for o in values)/len(values))
         self.learn.loss_grad = self.learn.loss_grad + self.weight*sum(1 - o for o in values)
 
     def after_fit(self): self.maps.remove()
 
+# %% ../../nbs/46_learn.colour.ipynb #366eed3c
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls'])
 def colour_learner(
     dls:DataLoaders, # Batches of (black-and-white, clean): `get_dls(mix='colourless')`
-    net:ColourNet, # Who learns
+    net:nn.Module, # Whose `colourer` learns: a `RestorerNet`; or the `ColourNet` itself
     teacher:bool|str|Path=False, # ImageNet's SqueezeNet, see `Taught`: True, or the path of its weights
     wd:float=1e-2, # Weight decay
     cbs=None, # More callbacks
-    **kwargs # For `Learner`
+    **kwargs
 ) -> Learner:
-    "A learner for the network that colours. Raises ValueError when there is none, WeightsError when the teacher's weights are missing or unfit."
-    if net is None: raise ValueError('this network does not colour: give it a part that does, `network: {colours: true}`')
-    kwargs = dict(opt_func=FINE_ADAM) | kwargs
+    "A learner for the network that colours. Raises RestorerError when `net` has none, WeightsError for a teacher's weights that are missing or unfit."
+    student = ColourStudent(part_of(net, 'colourer'))
     taught = [Taught(load_backbone('squeezenet1_1', None if teacher is True else teacher))] if teacher else []
-    return Learner(dls, ColourStudent(net).to(dls.device), loss_func=ColourLoss(), wd=wd, cbs=[FastPrecision(), *taught, *L(cbs)], **kwargs)
+    return part_learner(dls, student, ColourLoss(), wd=wd, cbs=[*taught, *L(cbs)], **kwargs)

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from fastai.data.all import DataLoaders
 from fastai.learner import Learner
-from fastcore.foundation import L
+from fastcore.meta import delegates
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..degrade.mixes import Plan
-from .generator import FINE_ADAM, FastPrecision
+from .generator import part_learner, part_of
 from ..photo.pixels import rgb_to_grey
 from ..nets.frame import FREE, FRAME_KINDS, MODES, TURNED, FrameNet, colour_transform, flag_of
 from ..degrade.film import STOCKS
@@ -40,6 +40,7 @@ def look_truth(
     colourless = plan.base == 'black_and_white' or any(STOCKS[o['stock']].mono for o in steps)
     return rgb_to_grey(clean) if colourless else clean, list(FRAME_KINDS).index(kind_of(plan))
 
+# %% ../../nbs/44_learn.frame.ipynb #144f7017
 def told_mode(
     plan:Plan, # What was done to the photo
     clean:np.ndarray, # (H, W, 3)
@@ -47,6 +48,7 @@ def told_mode(
     "What a person would tell the network about the photo: for `get_dls(truth=...)` with parts."
     return clean, MODES.index(FRAME_KINDS[kind_of(plan)])
 
+# %% ../../nbs/44_learn.frame.ipynb #1ccc8e37
 class LookStudent(nn.Module):
     "A `FrameNet` while it learns: answers everything that `LookLoss` wants to know."
     def __init__(self,
@@ -62,6 +64,7 @@ class LookStudent(nn.Module):
         features, quantiles = self.looker.features(frame)
         return self.looker.kind(features), features, quantiles, frame
 
+# %% ../../nbs/44_learn.frame.ipynb #a3798b81
 class LookLoss:
     "Cross-entropy of the kind, and how far the frame is from the truth once its colours are turned."
     def __init__(self,
@@ -82,6 +85,7 @@ class LookLoss:
         apart = (turned - truth.as_subclass(Tensor)).abs().mean((1, 2, 3))
         return F.cross_entropy(logits, kind, label_smoothing=self.smoothing) + self.weight*(apart*free).sum()/free.sum().clamp(min=1)
 
+# %% ../../nbs/44_learn.frame.ipynb #a4310b9e
 def kind_accuracy(
     answer, # What `LookStudent` gave
     truth, # Not looked at
@@ -92,6 +96,7 @@ def kind_accuracy(
     groups = torch.tensor(groups, device=kind.device)
     return (groups[answer[0].argmax(1)] == groups[kind.as_subclass(Tensor)]).float().mean()
 
+# %% ../../nbs/44_learn.frame.ipynb #bf3ffb28
 def sign_accuracy(
     answer, # What `LookStudent` gave
     truth, # Not looked at
@@ -101,15 +106,13 @@ def sign_accuracy(
     return kind_accuracy(answer, truth, kind, TURNED)
 
 # %% ../../nbs/44_learn.frame.ipynb #85041e58
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls'])
 def look_learner(
     dls:DataLoaders, # Batches of (degraded frame, truth, kind): `get_dls(..., view='frame', truth=look_truth)`
-    looker:FrameNet, # Who learns
+    net:nn.Module, # Whose `looker` learns: a `RestorerNet`; or the `FrameNet` itself
     wd:float=2e-2, # Weight decay
-    cbs=None, # More callbacks
-    **kwargs # For `Learner`
+    **kwargs
 ) -> Learner: # Shows how often the sign and the kind were right
-    "A learner for the network that looks at whole frames."
-    student = LookStudent(looker).to(dls.device)
-    kwargs = dict(opt_func=FINE_ADAM) | kwargs
-    return Learner(dls, student, loss_func=LookLoss(looker), metrics=[sign_accuracy, kind_accuracy], wd=wd,
-                   cbs=[FastPrecision(), *L(cbs)], **kwargs)
+    "A learner for the network that looks at whole frames. Raises RestorerError when `net` has none."
+    looker, kwargs = part_of(net, 'looker'), dict(metrics=[sign_accuracy, kind_accuracy]) | kwargs
+    return part_learner(dls, LookStudent(looker), LookLoss(looker), wd=wd, **kwargs)

@@ -15,10 +15,12 @@ import torch
 from fastai.callback.core import Callback
 from fastai.learner import ValueMetric
 from fastai.losses import L1LossFlat, MSELossFlat
+from fastcore.basics import patch
 from torch import Tensor, nn
 
 from ..nets.backbone import Backbone, BACKBONES, load_backbone
 from ..score.metrics import colour_spread
+from ..photo.errors import RestorerError
 
 # %% ../../nbs/40_learn.losses.ipynb #d2c52525
 class CharbonnierLoss(nn.Module):
@@ -64,6 +66,7 @@ def gram_matrix(
     x = x.flatten(2)
     return x @ x.transpose(1, 2) / (c*h*w)
 
+# %% ../../nbs/40_learn.losses.ipynb #6ab6796d
 class PerceptualLoss(nn.Module):
     "L1 distance between what a backbone answers to the restored photo and to the clean one (Johnson et al. 2016); always in fp32."
     def __init__(self,
@@ -75,7 +78,7 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         if layers is None: layers = PERCEPTUAL_LAYERS[backbone] if backbone in BACKBONES else None
         self.backbone, self.gram = load_backbone(backbone, weights) if isinstance(backbone, str) else backbone, gram
-        if not layers: raise ValueError(f"say which layers to compare: {list(self.backbone.layers)}")
+        if not layers: raise RestorerError(f"say which layers to compare: {list(self.backbone.layers)}")
         self.backbone.check(layers)
         total = sum(layers.values())
         self.layers = {k: v/total for k,v in layers.items()} # shares of 1, so that the loss has one scale whatever the layers
@@ -111,6 +114,19 @@ class AdversarialLoss(nn.Module):
         opinions = opinions.float()
         return nn.functional.binary_cross_entropy_with_logits(opinions, torch.full_like(opinions, float(real)))
 
+    def generator(self,
+        fake:Tensor, # Opinions of restored photos
+    ) -> Tensor: # A number
+        "What the generator pays."
+        return self(fake)
+
+    def critic(self,
+        real:Tensor, # Opinions of real photos
+        fake:Tensor, # Opinions of restored photos
+    ) -> Tensor: # A number
+        "What the critic pays: the mean over both kinds."
+        return (self(real) + self(fake, real=False))/2
+
 # %% ../../nbs/40_learn.losses.ipynb #b51d3f6f
 class LossWithParts:
     """A loss that is a sum and remembers its parts. `weights`: name -> weight in the sum. `parts`: name -> value in the last batch, before
@@ -125,13 +141,14 @@ class LossWithParts:
         self.last = {k: v.detach() for k,v in values.items()}
         return sum(self.weights[k]*v for k,v in values.items())
 
+# %% ../../nbs/40_learn.losses.ipynb #35863f5f
 class WeightedLoss(LossWithParts):
     "The weighted sum of several pixel losses."
     def __init__(self,
         terms:dict, # Name -> (weight, loss function)
     ):
         self.weights, self.functions = {k: float(w) for k,(w,_) in terms.items()}, {k: f for k,(_,f) in terms.items()}
-        if not terms or min(self.weights.values()) <= 0: raise ValueError(f"a loss needs parts with weights above 0, not {self.weights}")
+        if not terms or min(self.weights.values()) <= 0: raise RestorerError(f"a loss needs parts with weights above 0, not {self.weights}")
 
     def __call__(self,
         pred:Tensor, # Restored photos (N, 3, H, W)
@@ -150,16 +167,18 @@ def _read_terms(text): # 'l1 + 0.01*perceptual(vgg16)' -> [('l1', 1., {}), ('per
     terms = []
     for term in re.split(r'\+(?!\d)', text): # not the plus of 1e+3
         m = _TERM.fullmatch(term.strip())
-        if not m: raise ValueError(f"loss '{text}': cannot read '{term.strip()}'; write for instance 'l1 + 0.01*perceptual'")
+        if not m: raise RestorerError(f"loss '{text}': cannot read '{term.strip()}'; write for instance 'l1 + 0.01*perceptual'")
         terms.append((m['name'], float(m['weight'] or 1), {'backbone': m['backbone']} if m['backbone'] else {}))
     return terms
 
+# %% ../../nbs/40_learn.losses.ipynb #6d46d581
 def _named_loss(name, settings):
-    if name == 'adversarial': raise ValueError("the adversarial loss needs a critic: GanLearner adds it, with the first of its `weights`")
-    if name not in LOSSES: raise ValueError(f"loss '{name}' is unknown; choose one of {list(LOSSES)}")
+    if name == 'adversarial': raise RestorerError("the adversarial loss needs a critic: GanLearner adds it, with the first of its `weights`")
+    if name not in LOSSES: raise RestorerError(f"loss '{name}' is unknown; choose one of {list(LOSSES)}")
     try: return LOSSES[name](**settings)
-    except TypeError as e: raise ValueError(f"loss '{name}' has no such setting ({e})") from e
+    except TypeError as e: raise RestorerError(f"loss '{name}' has no such setting ({e})") from e
 
+# %% ../../nbs/40_learn.losses.ipynb #fffcc5be
 def as_weighted(
     loss, # As in `get_loss`; a loss function gets the name 'pixel'
 ) -> WeightedLoss: # Of one part or more
@@ -170,13 +189,14 @@ def as_weighted(
         tables = {k: dict(v) if isinstance(v, dict) else {'weight': v} for k,v in loss.items()}
         terms = [(k, v.pop('weight', 1), v) for k,v in tables.items()]
     else: return WeightedLoss({'pixel': (1, loss)})
-    if len({o[0] for o in terms}) < len(terms): raise ValueError(f"loss '{loss}' names a part twice")
+    if len({o[0] for o in terms}) < len(terms): raise RestorerError(f"loss '{loss}' names a part twice")
     return WeightedLoss({name: (weight, _named_loss(name, settings)) for name,weight,settings in terms})
 
+# %% ../../nbs/40_learn.losses.ipynb #98ef84dd
 def get_loss(
     loss='mse', # 'mse', 'l1 + 0.01*perceptual', {'l1': 1, 'perceptual': {'weight': 0.01, 'backbone': 'vgg16'}}; a function stays
 ): # The loss function; a `WeightedLoss` for a sum
-    "The pixel loss of that description. Raises ValueError for one that cannot be read, WeightsError when a backbone's weights are missing."
+    "The pixel loss of that description. Raises RestorerError for one that cannot be read, WeightsError when a backbone's weights are missing."
     if not isinstance(loss, (str, dict)): return loss
     built = as_weighted(loss)
     return next(iter(built.functions.values())) if list(built.weights.values()) == [1.] else built
@@ -184,6 +204,7 @@ def get_loss(
 # %% ../../nbs/40_learn.losses.ipynb #aa646382
 class PartMetric(ValueMetric): "A column of `LossParts` in the progress table."
 
+# %% ../../nbs/40_learn.losses.ipynb #480f43db
 class LossParts(Callback):
     """Mean of each part of a `LossWithParts` over an epoch's training batches, before weighting: `learn.loss_parts.means`, {name: float},
     and a column each in the progress table. The weights are `learn.loss_func.weights`. In a GAN the parts are those of the generator's
@@ -215,3 +236,20 @@ class LossParts(Callback):
             self._sums[k], self._batches[k] = self._sums.get(k, 0) + v, self._batches.get(k, 0) + 1
 
     def after_fit(self): self._columns([])
+
+# %% ../../nbs/40_learn.losses.ipynb #78ec9760
+@patch
+def state_dict(self:LossParts,
+    within_epoch:bool=True, # Is the epoch still going on?
+) -> dict: # Empty between epochs; else sums (name -> tensor) and batches (name -> int) of each part
+    "What has to be remembered to go on as if nothing had happened: plain values and tensors."
+    if not within_epoch: return {}
+    return dict(sums={k: v.as_subclass(Tensor) for k,v in self._sums.items()}, batches=dict(self._batches)) # no tensors of fastai's own kind
+
+@patch
+def load_state_dict(self:LossParts,
+    state:dict, # What `state_dict` gave
+    within_epoch:bool=True, # Was the epoch going on?
+):
+    "Go on with an epoch's sums."
+    if within_epoch: self._sums, self._batches = dict(state['sums']), dict(state['batches'])

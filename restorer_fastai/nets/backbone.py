@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..photo.errors import WeightsError
+from ..photo.errors import RestorerError, WeightsError
 
 # %% ../../nbs/21_nets.backbone.ipynb #e25427fb
 WEIGHTS_FOLDER = 'RESTORER_WEIGHTS' # environment variable: a folder with weights of ImageNet networks
@@ -87,14 +87,14 @@ class Backbone(nn.Module):
     def check(self,
         at, # Names of layers
     ):
-        "Raise ValueError for a layer that is not there."
-        if unknown := set(at) - set(self.layers): raise ValueError(f"layers {sorted(unknown)} are not in this backbone: {list(self.layers)}")
+        "Raise RestorerError for a layer that is not there."
+        if unknown := set(at) - set(self.layers): raise RestorerError(f"layers {sorted(unknown)} are not in this backbone: {list(self.layers)}")
 
     def forward(self,
         x:Tensor, # Photos (N, 3, H, W), RGB in [0, 1], at least 32 px
         at=None, # Names of layers, in the order in which they come; None: the last one that has a name
     ) -> list: # Their feature maps (N, C, h, w)
-        "What the layers `at` answer to photos. Raises ValueError for a layer that is not there."
+        "What the layers `at` answer to photos. Raises RestorerError for a layer that is not there."
         at = list(at) if at is not None else [max(self.layers, key=self.layers.get)]
         self.check(at)
         wanted, seen = [self.layers[o] for o in at], {}
@@ -119,9 +119,9 @@ def load_backbone(
     name:str='squeezenet1_1', # A key of `BACKBONES`
     weights:str|Path|None=None, # File or folder of its ImageNet weights; None: looked for, see `find_imagenet_weights`
 ) -> Backbone: # On the CPU, frozen, in evaluation mode
-    "The feature layers of an ImageNet network. Raises ValueError for an unknown name, WeightsError for missing or unfit weights."
+    "The feature layers of an ImageNet network. Raises RestorerError for an unknown name, WeightsError for missing or unfit weights."
     from torchvision import models
-    if name not in BACKBONES: raise ValueError(f"backbone '{name}' is unknown; choose one of {list(BACKBONES)}")
+    if name not in BACKBONES: raise RestorerError(f"backbone '{name}' is unknown; choose one of {list(BACKBONES)}")
     path = find_imagenet_weights(name, weights)
     state = {k.removeprefix('features.'): v for k,v in read_state(path).items() if not k.startswith('classifier.')}
     with torch.device('meta'): features = models.get_model(name, weights=None).features # no time lost on random numbers

@@ -104,8 +104,7 @@ def why_left_out(
     path:Path, # A file for which `is_other_photo` is true
 )->PhotoError:
     "Why a photo is not taken from a folder."
-    gif = 'GIFs in folders are left out: 256 colours are rarely a photo', 'Name the file to have it done all the same.'
-    if path.suffix.lower() == '.gif': return PhotoError(path, *gif)
+    if path.suffix.lower() == '.gif': return PhotoError(path, 'GIFs in folders are left out: 256 colours are rarely a photo', 'Name the file to have it done all the same.')
     try: return not_a_photo(path)
     except OSError as e: return PhotoError(path, f'it cannot be read ({e.strerror})', 'Change its permissions.')
 

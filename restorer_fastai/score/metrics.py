@@ -8,7 +8,7 @@ __all__ = ['CHANNELS', 'MAX_DB', 'LPIPS_NETS', 'PERCEPTUAL_WEIGHTS', 'to_y', 'ps
            'restoration_score', 'perceptual_measure', 'perceptual_distance', 'dice', 'roc_auc', 'psnr_metric',
            'ssim_metric', 'lpips_metric', 'RestorationScore']
 
-# %% ../../nbs/35_score.metrics.ipynb #1747602c
+# %% ../../nbs/35_score.metrics.ipynb #4a8c8bb3
 import importlib.util
 import warnings
 from functools import lru_cache
@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 from ..nets.colour import luma
 from ..photo.pixels import to_float
-from ..photo.errors import WeightsError
+from ..photo.errors import RestorerError, WeightsError
 
 # %% ../../nbs/35_score.metrics.ipynb #55272c31
 def _as_batch(
     img:Tensor|np.ndarray # Photos (N, 3, H, W), or one photo (H, W, 3): float in [0, 1] or uint8
 ) -> Tensor: # (N, 3, H, W), float32 or float64, a plain tensor
-    "`img` as a batch of plain float tensors; raises `ValueError` when it has another shape."
+    "`img` as a batch of plain float tensors; raises `RestorerError` when it has another shape."
     if isinstance(img, np.ndarray): x = torch.from_numpy(np.atleast_3d(to_float(img)).astype(np.float64)).permute(2, 0, 1)[None]
     else: x = img.as_subclass(Tensor).detach()
     if x.ndim != 4 or x.shape[1] != 3:
-        raise ValueError(f'expected torch (N, 3, H, W) or numpy (H, W, 3), got {type(img).__name__} {tuple(img.shape)}')
+        raise RestorerError(f'expected torch (N, 3, H, W) or numpy (H, W, 3), got {type(img).__name__} {tuple(img.shape)}')
     if x.dtype == torch.uint8: x = x/255
     return x if x.dtype == torch.float64 else x.float()
 
@@ -46,12 +46,12 @@ def to_y(
 
 # %% ../../nbs/35_score.metrics.ipynb #19e010fa
 def _prepare(pred, target, channel, border):
-    "Both sides as batches of the chosen channel, without the border; raises `ValueError` when they cannot be compared."
-    if channel not in CHANNELS: raise ValueError(f'channel {channel!r} is not known, choose from {", ".join(CHANNELS)}')
+    "Both sides as batches of the chosen channel, without the border; raises `RestorerError` when they cannot be compared."
+    if channel not in CHANNELS: raise RestorerError(f'channel {channel!r} is not known, choose from {", ".join(CHANNELS)}')
     pred, target = _as_batch(pred), _as_batch(target)
-    if pred.shape != target.shape: raise ValueError(f'sizes differ: {tuple(pred.shape)} and {tuple(target.shape)}')
+    if pred.shape != target.shape: raise RestorerError(f'sizes differ: {tuple(pred.shape)} and {tuple(target.shape)}')
     h, w = pred.shape[-2:]
-    if border < 0 or 2*border >= min(h, w): raise ValueError(f'a border of {border} leaves nothing of {h}x{w} pixels')
+    if border < 0 or 2*border >= min(h, w): raise RestorerError(f'a border of {border} leaves nothing of {h}x{w} pixels')
     if channel != 'rgb': pred, target = (to_y(o, channel == 'y_full') for o in (pred, target))
     return [o[..., border:h - border, border:w - border] for o in (pred, target)]
 
@@ -66,7 +66,7 @@ def psnr(
     border:int=0,             # Pixels left out on each side
     cap:float=np.inf          # Highest value in dB that is returned, for means; equal photos have infinite PSNR
 ) -> Tensor|float: # dB, one number for each photo (N,), or a float for one numpy photo
-    "Peak signal-to-noise ratio, higher is better; raises `ValueError` on photos that cannot be compared."
+    "Peak signal-to-noise ratio, higher is better; raises `RestorerError` on photos that cannot be compared."
     p, t = _prepare(pred, target, channel, border)
     db = (-10*torch.log10((p - t).pow(2).flatten(1).mean(1))).clamp(max=cap)
     return db.item() if isinstance(pred, np.ndarray) else db
@@ -93,10 +93,10 @@ def ssim(
     channel:str='rgb',        # 'rgb' (mean of the three), 'y' (MATLAB 16-235, as in the papers) or 'y_full' (0-255)
     border:int=0              # Pixels left out on each side
 ) -> Tensor|float: # -1 to 1, one number for each photo (N,), or a float for one numpy photo
-    "Structural similarity (Wang et al. 2004), 1 when equal; raises `ValueError` on photos that cannot be compared."
+    "Structural similarity (Wang et al. 2004), 1 when equal; raises `RestorerError` on photos that cannot be compared."
     p, t = _prepare(pred, target, channel, border)
     win = _gaussian()
-    if min(p.shape[-2:]) < len(win): raise ValueError(f'SSIM needs {len(win)} pixels each way, got {tuple(p.shape[-2:])}')
+    if min(p.shape[-2:]) < len(win): raise RestorerError(f'SSIM needs {len(win)} pixels each way, got {tuple(p.shape[-2:])}')
     mp, mt, pp, tt, pt = (_windowed(o, win) for o in (p, t, p*p, t*t, p*t))
     c1, c2 = 0.01**2, 0.03**2
     num = (2*mp*mt + c1)*(2*(pt - mp*mt) + c2)
@@ -111,7 +111,7 @@ def mae(
     channel:str='rgb',        # 'rgb', 'y' (MATLAB 16-235) or 'y_full' (0-255)
     border:int=0              # Pixels left out on each side
 ) -> Tensor|float: # 8-bit levels, 0 to 255, one number for each photo (N,), or a float for one numpy photo
-    "Mean absolute error, lower is better; raises `ValueError` on photos that cannot be compared."
+    "Mean absolute error, lower is better; raises `RestorerError` on photos that cannot be compared."
     p, t = _prepare(pred, target, channel, border)
     levels = 255*(p - t).abs().flatten(1).mean(1)
     return levels.item() if isinstance(pred, np.ndarray) else levels
@@ -158,22 +158,22 @@ def delta_e(
     statistic:str='mean',     # Over the pixels of a photo: 'mean' or 'median'
     border:int=0              # Pixels left out on each side
 ) -> Tensor|float: # CIEDE2000, one number for each photo (N,), or a float for one numpy photo
-    """Mean or median of `delta_e_map`; lower is better. Raises `ValueError` on photos that cannot be compared or for an unknown
+    """Mean or median of `delta_e_map`; lower is better. Raises `RestorerError` on photos that cannot be compared or for an unknown
     statistic."""
-    if statistic not in ('mean', 'median'): raise ValueError(f'statistic {statistic!r} is not known, choose from mean, median')
+    if statistic not in ('mean', 'median'): raise RestorerError(f'statistic {statistic!r} is not known, choose from mean, median')
     p, t = (o.permute(0, 2, 3, 1).cpu().numpy() for o in _prepare(pred, target, 'rgb', border)) # (N, H, W, 3)
     values = getattr(np, statistic)(delta_e_map(p, t), axis=(1, 2))
     return float(values[0]) if isinstance(pred, np.ndarray) else torch.from_numpy(values).float().to(pred.device)
 
 # %% ../../nbs/35_score.metrics.ipynb #5b5da760
 def _as_mask(mask, photos):
-    "A mask (H, W), (N, H, W) or (N, 1, H, W) as bool (N, 1, H, W) on the device of `photos`; raises `ValueError` when it does not fit."
+    "A mask (H, W), (N, H, W) or (N, 1, H, W) as bool (N, 1, H, W) on the device of `photos`; raises `RestorerError` when it does not fit."
     m = torch.as_tensor(mask, device=photos.device).bool()
     m = m[None] if m.ndim == 2 else m
     m = m[:, None] if m.ndim == 3 else m
     shape = (len(photos), 1, *photos.shape[-2:])
     if m.ndim != 4 or m.shape[1:] != shape[1:] or len(m) not in (1, len(photos)):
-        raise ValueError(f'a mask of {tuple(m.shape)} does not fit photos of {tuple(photos.shape)}')
+        raise RestorerError(f'a mask of {tuple(m.shape)} does not fit photos of {tuple(photos.shape)}')
     return m.expand(shape)
 
 def hole_psnr(
@@ -183,7 +183,7 @@ def hole_psnr(
     channel:str='rgb',        # 'rgb', 'y' (MATLAB 16-235) or 'y_full' (0-255)
     cap:float=np.inf          # Highest value in dB that is returned
 ) -> Tensor|float: # dB, one number for each photo (N,), or a float for one numpy photo; NaN where the mask is empty
-    "PSNR of the pixels under a mask alone; raises `ValueError` on photos or masks that cannot be compared."
+    "PSNR of the pixels under a mask alone; raises `RestorerError` on photos or masks that cannot be compared."
     p, t = _prepare(pred, target, channel, 0)
     m = _as_mask(mask, p)
     error = ((p - t).pow(2)*m).flatten(1).sum(1)/(m.flatten(1).sum(1)*p.shape[1]) # 0/0 is NaN
@@ -196,7 +196,7 @@ LPIPS_NETS = dict(squeeze='squeezenet1_1', vgg='vgg16')  # Name of an LPIPS -> t
 def _lpips_shell(net):
     "The package's LPIPS with its fitted numbers, and with random weights in the network; the random state stays as it was."
     try: from lpips import LPIPS
-    except ImportError as e: raise ValueError('LPIPS needs the package lpips: pip install "restorer_fastai[metrics]"') from e
+    except ImportError as e: raise RestorerError('LPIPS needs the package lpips: pip install "restorer_fastai[metrics]"') from e
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter('ignore') # the package's calls of torchvision are of an older fashion
         return LPIPS(net=net, pnet_rand=True, verbose=False).requires_grad_(False)
@@ -206,10 +206,10 @@ def load_lpips(
     net:str='squeeze', # 'squeeze' (quick, 5 MB) or 'vgg' (550 MB)
     weights=None       # File or folder of the network's ImageNet weights; None: looked for, never downloaded
 ): # `lpips.LPIPS`, in evaluation mode, on the CPU; loaded once
-    """The LPIPS network (version 0.1). Raises `ValueError` for an unknown net or when the package lpips is missing, and `WeightsError`,
+    """The LPIPS network (version 0.1). Raises `RestorerError` for an unknown net or when the package lpips is missing, and `WeightsError`,
     which says what to fetch, when there are no weights."""
     from restorer_fastai.nets.backbone import load_backbone
-    if net not in LPIPS_NETS: raise ValueError(f'there is no LPIPS {net!r}, choose from {", ".join(LPIPS_NETS)}')
+    if net not in LPIPS_NETS: raise RestorerError(f'there is no LPIPS {net!r}, choose from {", ".join(LPIPS_NETS)}')
     backbone, shell = load_backbone(LPIPS_NETS[net], weights).features.state_dict(), _lpips_shell(net)
     try: shell.net.load_state_dict({k: backbone[k.split('.', 1)[1]] for k in shell.net.state_dict()}) # slice2.4.weight is 4.weight
     except (KeyError, RuntimeError) as e:
@@ -226,7 +226,7 @@ def lpips_distance(
 ) -> Tensor|float: # 0 (equal) to about 1, one number for each photo (N,), or a float for one numpy photo
     "LPIPS version 0.1 (Zhang et al. 2018), RGB, whole photo, by the package lpips; lower is better. Raises as `load_lpips` does."
     p, t = (o.float() for o in _prepare(pred, target, 'rgb', 0))
-    if min(p.shape[-2:]) < 32: raise ValueError(f'LPIPS needs 32 pixels each way, got {tuple(p.shape[-2:])}')
+    if min(p.shape[-2:]) < 32: raise RestorerError(f'LPIPS needs 32 pixels each way, got {tuple(p.shape[-2:])}')
     model = load_lpips(net, weights).to(p.device)
     with torch.autocast(p.device.type, enabled=False): d = model(p, t, normalize=True).flatten() # normalize: from [0, 1]
     return d.item() if isinstance(pred, np.ndarray) else d
@@ -240,7 +240,7 @@ def restoration_score(
     measure:str='lpips' # Which of the two: 'lpips' or 'dssim'
 ): # dB, higher is better
     "One number to choose a checkpoint by: PSNR minus `PERCEPTUAL_WEIGHTS[measure]` times the perceptual distance."
-    if measure not in PERCEPTUAL_WEIGHTS: raise ValueError(f'measure {measure!r} is not known, choose from {", ".join(PERCEPTUAL_WEIGHTS)}')
+    if measure not in PERCEPTUAL_WEIGHTS: raise RestorerError(f'measure {measure!r} is not known, choose from {", ".join(PERCEPTUAL_WEIGHTS)}')
     return psnr - PERCEPTUAL_WEIGHTS[measure]*perceptual
 
 # %% ../../nbs/35_score.metrics.ipynb #dd7c995a
@@ -258,6 +258,7 @@ def perceptual_measure(
     load_lpips('squeeze', weights)
     return 'lpips'
 
+# %% ../../nbs/35_score.metrics.ipynb #7937d444
 def perceptual_distance(
     pred:Tensor|np.ndarray,   # Photos (N, 3, H, W), or one photo (H, W, 3), in [0, 1]
     target:Tensor|np.ndarray, # The clean ones, same shape
@@ -270,12 +271,13 @@ def perceptual_distance(
 
 # %% ../../nbs/35_score.metrics.ipynb #d3100d20
 def _flat_masks(pred, target):
-    "Probabilities and truth as (N, pixels), numpy; raises `ValueError` when shapes differ."
+    "Probabilities and truth as (N, pixels), numpy; raises `RestorerError` when shapes differ."
     pred, target = (o.detach().float().cpu().numpy() if isinstance(o, Tensor) else np.asarray(o) for o in (pred, target))
-    if pred.shape != target.shape or pred.ndim < 2: raise ValueError(f'masks of {pred.shape} and {target.shape} cannot be compared')
+    if pred.shape != target.shape or pred.ndim < 2: raise RestorerError(f'masks of {pred.shape} and {target.shape} cannot be compared')
     n = 1 if pred.ndim == 2 else len(pred)
     return pred.reshape(n, -1), target.reshape(n, -1) > .5
 
+# %% ../../nbs/35_score.metrics.ipynb #32f39ec2
 def dice(
     pred:Tensor|np.ndarray,   # Probability of damage in [0, 1]: (N, 1, H, W), (N, H, W), or one (H, W)
     target:Tensor|np.ndarray, # True damage, same shape, bool or 0 and 1
@@ -288,6 +290,7 @@ def dice(
     d = np.where(areas == 0, 1., 2*both/np.maximum(areas, 1))
     return float(d[0]) if pred.ndim == 2 else d
 
+# %% ../../nbs/35_score.metrics.ipynb #635b7076
 def roc_auc(
     pred:Tensor|np.ndarray,   # Probability of damage: (N, 1, H, W), (N, H, W), or one (H, W)
     target:Tensor|np.ndarray  # True damage, same shape, bool or 0 and 1
@@ -321,6 +324,7 @@ def lpips_metric(
     "LPIPS for `Learner(metrics=...)`; raises as `load_lpips` does when its weights are not at hand."
     return lpips_distance(pred.clamp(0, 1), targ).mean()
 
+# %% ../../nbs/35_score.metrics.ipynb #bdae869d
 class RestorationScore:
     "`restoration_score` for `Learner(metrics=...)` and for choosing a checkpoint: batch mean in dB, higher is better."
     def __init__(self,

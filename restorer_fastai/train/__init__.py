@@ -1,0 +1,1 @@
+"A recipe runs its stages."
