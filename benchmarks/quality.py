@@ -5,7 +5,8 @@
 
 Photos are folders of clean photos, NAME=FOLDER. CBSD68 are the 68 colour photos of the BSDS300 test set that denoisers are compared on; with a manifest
 (`--manifest data/manifest.csv`) only the photos of its validation split are taken from the other folders. LPIPS needs ImageNet's SqueezeNet (`--weights`),
-irregular holes NVIDIA's test masks (`--masks`); without them LPIPS is left out, and holes are random strokes. Stopped, it goes on where it was.
+irregular holes NVIDIA's test masks (`--masks`); without them LPIPS is left out, and holes are random strokes. Stopped, it goes on where it was. What is done
+to the photos, and what must be reached, are the tasks of 36_score.tasks; what the numbers mean stands under the table.
 
 Writes OUT.csv (every score) and OUT.md (the table), which it also prints.
 """
@@ -47,7 +48,7 @@ def main(
     photos:Annotated[list[str], typer.Option(help='NAME=FOLDER of clean photos; give it several times')],
     model:Annotated[Optional[list[str]], typer.Option(help='NAME=FILE of weights; the reference weights when not given')]=None,
     out:Annotated[Path, typer.Option(help='Where OUT.csv and OUT.md go')]=Path('benchmark'),
-    trials:Annotated[Optional[str], typer.Option(help='Names of trials, with commas between; all when not given')]=None,
+    tasks:Annotated[Optional[str], typer.Option(help='Names of tasks, with commas between; those of the benchmark when not given')]=None,
     limit:Annotated[Optional[str], typer.Option(help='Photos of each set: a number, or like 20,noise_25=68')]=None,
     manifest:Annotated[Optional[Path], typer.Option(help="A data set's manifest.csv: only held-out photos of folders that it knows")]=None,
     masks:Annotated[Optional[Path], typer.Option(help='Folder of irregular masks, white = hole')]=None,
@@ -64,11 +65,12 @@ def main(
         if manifest:
             known = {Path(o).name for o in pd.read_csv(manifest).source}
             sets = {k: held_out(v, manifest, Path(tmp)/str(i)) if any(p.name in known for p in find_photos(v)) else v for i,(k,v) in enumerate(sets.items())}
-        rows = run_benchmark(nets, sets, out.with_suffix('.csv'), trials.split(',') if trials else None, limits, masks, seed, weights)
+        options = dict(limit=limits, masks=masks, seed=seed, weights=weights)
+        rows = run_benchmark(nets, sets, out.with_suffix('.csv'), tasks.split(',') if tasks else None, **options)
     text = benchmark_markdown(rows, list(nets)) + f'\n\nNetworks compute in {"bf16" if next(iter(nets.values())).dtype else "32-bit floats"}; seed {seed}.'
     out.with_suffix('.md').write_text(text + '\n', encoding='utf-8')
     print(text)
-    right = benchmark_means(rows).right_mode.dropna().unstack('trial')
+    right = benchmark_means(rows).right_mode.dropna().unstack('task')
     print('\nShare of photos whose mode was found:\n' + right.round(3).T.to_string() if not right.empty else '')
 
 
