@@ -24,7 +24,6 @@ import torch
 import typer
 from restorer_fastai.score.benchmark import benchmark_markdown, benchmark_means, run_benchmark
 from restorer_fastai.photo.files import find_photos
-import restorer_fastai.restore.graph # `Restorer.faster`
 from restorer_fastai import Restorer
 
 

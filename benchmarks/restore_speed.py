@@ -30,7 +30,6 @@ import numpy as np
 import torch
 import typer
 from PIL import Image
-import restorer_fastai.restore.graph # `Restorer.faster` and `export_onnx`
 from restorer_fastai.photo.pixels import from_tensor, to_tensor, to_uint8
 from restorer_fastai.photo.samples import sample_photo
 from restorer_fastai import Restorer

@@ -48,7 +48,7 @@ class FolderSummary:
         if outcome.did == 'restored': self.modes[outcome.result] = outcome.mode
         self.notes += [(outcome.photo, note) for note in outcome.notes]
 
-# %% ../../nbs/68_restore.album.ipynb #4911d4f0
+# %% ../../nbs/68_restore.album.ipynb #82cfe841
 def _try_job(tiled, job, options, files, seen, summary, on_tile):
     "Restore one photo of an album; note in the summary what became of it, and return that in words."
     try: outcome = restore_job(tiled, job, options, files, seen, on_tile)
@@ -61,6 +61,7 @@ def _try_job(tiled, job, options, files, seen, summary, on_tile):
     summary.add(outcome)
     return str(outcome)
 
+# %% ../../nbs/68_restore.album.ipynb #e83d8913
 def _write_reports(jobs, summary):
     "A page for each folder with results; noted in the summary."
     folders, why = {}, dict(summary.failed)
@@ -70,12 +71,13 @@ def _write_reports(jobs, summary):
         try: summary.reports.append(write_album_report(js, [(j.photo, why[j.photo]) for j in js if j.photo in why]))
         except OSError as e: summary.failed.append((folder/'report.html', f'could not be written ({e}). Check the folder, its permissions and the free space.'))
 
-# %% ../../nbs/68_restore.album.ipynb #22dfbdf2
+# %% ../../nbs/68_restore.album.ipynb #fa59c28f
 def _looks(tiled, plan, options, files, update):
     "What is seen in the photos of an album, each folder a roll; nothing when each is to be looked at alone, or when all is done."
     if not files.roll or not files.overwrite and len(plan.there()) == len(plan.jobs): return {}
     return look_at_rolls(tiled, [j.photo for j in plan.jobs], options.mode, lambda photo: update(0, printable(f'looking at {photo.name}')))
 
+# %% ../../nbs/68_restore.album.ipynb #e902dad9
 def restore_album(
     tiled:TiledNet, # The network
     plan:AlbumPlan, # What `plan_album` made of the folders, with the same options

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FileOutcome', 'what_is_lacking', 'describe', 'in_one_line', 'sweep_results', 'restore_job', 'why_failed']
 
-# %% ../../nbs/66_restore.files.ipynb #1924534a
+# %% ../../nbs/66_restore.files.ipynb #bdfe7652
 import contextlib, os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from .pixels import enlarged_rows, restore_array
 from .plan import Job, check_jobs
 from .tiles import TiledNet
 
-# %% ../../nbs/66_restore.files.ipynb #86729ed4
+# %% ../../nbs/66_restore.files.ipynb #c4209010
 @dataclass(frozen=True)
 class FileOutcome:
     "What became of one photo file."
@@ -37,6 +37,7 @@ class FileOutcome:
         said = dict(skipped='already there', busy='left to another process').get(self.did) or (self.mode or self.did).replace('_', '-')
         return '; '.join([said, *self.notes])
 
+# %% ../../nbs/66_restore.files.ipynb #aa4f36f5
 def what_is_lacking(
     photo, # A `Photo`
     result:Path, # Where its result goes
@@ -48,7 +49,7 @@ def what_is_lacking(
     if suffix == '.bmp': notes.append('a BMP holds no note of what was done, no date and no colour profile; a PNG would')
     return tuple(notes)
 
-# %% ../../nbs/66_restore.files.ipynb #f937f993
+# %% ../../nbs/66_restore.files.ipynb #a0f86b58
 def describe(
     tiled:TiledNet, # The network
     seen:Seen, # What was found out about the photo
@@ -61,6 +62,7 @@ def describe(
     wishes = dict(told=options.mode is not None, told_mask=options.mask is not None, strength=options.strength, keep_luma=options.keep_luma)
     return dict(wishes, **more, mode=seen.mode, weights=tiled.name, sha256=tiled.meta.get('sha256'), version=__version__, **shares)
 
+# %% ../../nbs/66_restore.files.ipynb #786c2bee
 def in_one_line(
     record:dict, # What `describe` returned
 )->str: # ASCII
@@ -70,7 +72,7 @@ def in_one_line(
     text = f"Restored by restorer_fastai {record['version']} with {record['weights']} (SHA-256 {(record['sha256'] or 'unknown')[:16]}): {', '.join(said)}"
     return text.encode('ascii', 'replace').decode()
 
-# %% ../../nbs/66_restore.files.ipynb #f6cd1104
+# %% ../../nbs/66_restore.files.ipynb #10cfd805
 _NO_ROOM = 'Check the folder, its permissions and the free space.'
 
 def _nobody_writes(job):
@@ -79,6 +81,7 @@ def _nobody_writes(job):
         with claim(job.result) as free: return free
     except OSError: return False
 
+# %% ../../nbs/66_restore.files.ipynb #d4f100d1
 def sweep_results(
     jobs:list, # Of `Job`
 ):
@@ -87,12 +90,13 @@ def sweep_results(
     for folder in {job.result.parent for job in jobs}:
         sweep(folder, lambda name: (folder/name) in writing and _nobody_writes(writing[folder/name]))
 
-# %% ../../nbs/66_restore.files.ipynb #4846be83
+# %% ../../nbs/66_restore.files.ipynb #d2ac0a8e
 def _marks(tiled, before, after, seen):
     "What was made up in a photo that was looked at."
     if tiled.scale > 1: before = enlarged_rows(before, tiled.scale, 0, len(after))
     return mark_invented(before, after, seen.mode == 'black_and_white', lambda x: turn_colours(x, seen))
 
+# %% ../../nbs/66_restore.files.ipynb #396e24ef
 def _write_restored(tiled, job, options, quality, seen, on_tile):
     "Restore one photo that was claimed."
     photo, roll = open_photo(job.photo), seen is not None
@@ -105,6 +109,7 @@ def _write_restored(tiled, job, options, quality, seen, on_tile):
     if not job.invented and is_invented(old := invented_path(job.result)): old.unlink(missing_ok=True)
     return FileOutcome(job.photo, job.result, 'restored', seen.mode, notes)
 
+# %% ../../nbs/66_restore.files.ipynb #cad4773f
 def restore_job(
     tiled:TiledNet, # The network
     job:Job, # The photo, where its result goes, and where the marks of what was invented

@@ -59,7 +59,7 @@ def fold_norms(
             if part is not None: _fold(part)
     return FoldedNet(copy.to(net.mean.device)).eval().requires_grad_(False)
 
-# %% ../../nbs/58_restore.graph.ipynb #43fc879d
+# %% ../../nbs/58_restore.graph.ipynb #ff78f62a
 GRAPH_CONTRACT = 1 # version of what a graph file promises
 _MARK = b'restorer_fastai_graph'
 
@@ -70,6 +70,7 @@ def weights_hash(
     tensors = {k: t.detach().as_subclass(Tensor).cpu().contiguous() for k, t in net.state_dict().items()}
     return content_hash(tensors, net.config.to_dict(), [t.flatten().tolist() for t in (net.mean, net.std)])
 
+# %% ../../nbs/58_restore.graph.ipynb #ded6b433
 def _read_label(path):
     "The label of a graph file, once its content is what the label says."
     path, h = Path(path), hashlib.sha256()
@@ -88,7 +89,7 @@ def _read_label(path):
     if h.hexdigest() != expected: raise WeightsError(path, 'it is damaged (the content hash differs)', 'Write it again with `export_onnx`.')
     return label
 
-# %% ../../nbs/58_restore.graph.ipynb #72d1e66d
+# %% ../../nbs/58_restore.graph.ipynb #c2fd739d
 def _need(module):
     "Raise ImportError with what to do when an extra is missing."
     if importlib.util.find_spec(module) is None: raise ImportError(f"{module} is missing: pip install 'restorer_fastai[fast]'")
@@ -99,6 +100,7 @@ class _Graph(nn.Module):
     def forward(self, photo, vector=None):
         return self.net.repair(photo, vector)
 
+# %% ../../nbs/58_restore.graph.ipynb #f71ea6a2
 def _trace(net):
     "A `RestorerNet` as the bytes of an ONNX model."
     graph, h, w = _Graph(fold_norms(net).cpu()), torch.export.Dim('h', min=2, max=2**11), torch.export.Dim('w', min=2, max=2**11)
@@ -170,7 +172,7 @@ def load_graph(
     settings = dict(PERFORMANCE_HINT='LATENCY', INFERENCE_NUM_THREADS=threads or torch.get_num_threads(), INFERENCE_PRECISION_HINT=precision)
     return GraphNet(net, openvino.Core().compile_model(str(path), 'CPU', settings)).eval()
 
-# %% ../../nbs/58_restore.graph.ipynb #8d670844
+# %% ../../nbs/58_restore.graph.ipynb #34fb03ec
 def _cast_once(net, dtype):
     "The weights of convolutions as autocast would cast them in every call."
     kept = {id(o) for m in net.modules() if isinstance(m, InFloat32) for o in m.modules()}
@@ -179,6 +181,7 @@ def _cast_once(net, dtype):
             if isinstance(m, nn.Conv2d) and id(m) not in kept: m.to(dtype)
     return net
 
+# %% ../../nbs/58_restore.graph.ipynb #a4ef089b
 def fast_network(
     net, # `RestorerNet`
     device, # Where it will compute

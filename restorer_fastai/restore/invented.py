@@ -6,7 +6,7 @@
 __all__ = ['FILLED', 'COLOURED', 'MARK_COLOURS', 'mark_invented', 'show_marks', 'invented_path', 'invented_beside',
            'write_invented', 'read_invented', 'is_invented']
 
-# %% ../../nbs/64_restore.invented.ipynb #8fd9caaf
+# %% ../../nbs/64_restore.invented.ipynb #21076016
 import contextlib, json
 from pathlib import Path
 import numpy as np
@@ -29,7 +29,7 @@ def _stripes(h, n, margin=2):
         wide = slice(max(i - margin, 0), min(i + n + margin, h))
         yield wide, slice(i, min(i + n, h)), slice(i - wide.start, min(i + n, h) - wide.start)
 
-# %% ../../nbs/64_restore.invented.ipynb #61844932
+# %% ../../nbs/64_restore.invented.ipynb #5c31b6cb
 FILLED, COLOURED = 1, 2 # the codes of marks; 3 is both
 MARK_COLOURS = (0, 0, 0), (230, 97, 0), (26, 133, 255), (255, 255, 255) # black as it was, orange filled, blue coloured, white both
 
@@ -48,19 +48,21 @@ def mark_invented(
         marks[rows] = FILLED*(brightness > max(.08, 4*usual)) + COLOURED*(colour > .02 if black_and_white else (colour > .04) & (had < .03))
     return marks
 
+# %% ../../nbs/64_restore.invented.ipynb #5fcf8e61
 def show_marks(
     marks:np.ndarray, # (H, W), as `mark_invented` returns it
 )->np.ndarray: # (H, W, 3) uint8
     "Marks as a picture: black as it was, orange filled, blue coloured, white both."
     return np.uint8(MARK_COLOURS)[marks]
 
-# %% ../../nbs/64_restore.invented.ipynb #d2415ed3
+# %% ../../nbs/64_restore.invented.ipynb #63ce3f71
 def invented_path(
     result, # Path of a result
 )->Path: # Beside it: NAME.invented.png
     "Where the marks of what was made up in a result lie."
     return Path(result).with_name(f'{Path(result).name}.invented.png')
 
+# %% ../../nbs/64_restore.invented.ipynb #99bd2d28
 @contextlib.contextmanager
 def invented_beside(
     path, # A .png file
@@ -77,7 +79,7 @@ def invented_beside(
             yield
     except OSError as e: raise PhotoError(path, f'could not be written ({e})', 'Check the folder, its permissions and the free space.') from e
 
-# %% ../../nbs/64_restore.invented.ipynb #f6ea268a
+# %% ../../nbs/64_restore.invented.ipynb #d817fd87
 def write_invented(
     path, # A .png file
     marks:np.ndarray, # (H, W), as `mark_invented` returns it
@@ -86,6 +88,7 @@ def write_invented(
     "Write marks as a palette image, see `show_marks`. Raises `PhotoError` when the disk refuses."
     with invented_beside(path, marks, record): return Path(path)
 
+# %% ../../nbs/64_restore.invented.ipynb #ae57063f
 def read_invented(
     path, # A file that `write_invented` wrote
 )->tuple: # Marks (H, W), record
@@ -95,6 +98,7 @@ def read_invented(
     except (OSError, KeyError, AttributeError, ValueError) as e:
         raise PhotoError(path, 'these are no marks of restorer, or they are damaged', 'Restore the photo again, with overwrite.') from e
 
+# %% ../../nbs/64_restore.invented.ipynb #c3038c5e
 def is_invented(
     path, # Any file
 )->bool:

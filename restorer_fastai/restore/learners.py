@@ -43,7 +43,7 @@ class WrappedNet(nn.Module):
         y = self.net((x - self.mean)/self.std).as_subclass(torch.Tensor)
         return y.float()*self.std + self.mean
 
-# %% ../../nbs/57_restore.learners.ipynb #db8bc851
+# %% ../../nbs/57_restore.learners.ipynb #fecf82e2
 def _guess_config(learn):
     "The `NetConfig` of a learner made by `unet_learner`, which keeps its arguments; None when there is none."
     arch, norm = getattr(getattr(learn, 'arch', None), '__name__', None), getattr(getattr(learn, 'norm_type', None), 'name', 'none').lower()
@@ -51,6 +51,7 @@ def _guess_config(learn):
     defaults = dict(blur=False, self_attention=False, y_range=None) # those of `unet_learner`
     return NetConfig(arch, norm=norm, **{k: getattr(learn, k, v) for k, v in defaults.items()})
 
+# %% ../../nbs/57_restore.learners.ipynb #05e20b4a
 @torch.no_grad()
 def _rebuild(unet, config, mean, std):
     "A `RestorerNet` with the weights of a plain U-Net; None when it does not compute the same."

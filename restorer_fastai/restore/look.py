@@ -6,7 +6,7 @@
 __all__ = ['RIM', 'thumbnail', 'find_picture', 'picture_of', 'taken_for', 'acted_on', 'Seen', 'turn_colours', 'decide', 'see_as',
            'look_at']
 
-# %% ../../nbs/61_restore.look.ipynb #3e5d7c61
+# %% ../../nbs/61_restore.look.ipynb #863886ba
 from typing import Any, NamedTuple
 import numpy as np
 import torch
@@ -32,19 +32,20 @@ def thumbnail(
     columns = (to_tensor(img[:, i:i + 64]) for i in range(0, w, 64))
     return _reduce(torch.cat([_reduce(c, th, c.shape[3]) for c in columns], 3), th, tw)
 
-# %% ../../nbs/61_restore.look.ipynb #9651d277
+# %% ../../nbs/61_restore.look.ipynb #320d737c
 RIM = .03 # of the sides of a found frame: what is cut off besides
 
 def find_picture(
     img:np.ndarray, # (H, W, 3) scan of film, float in [0, 1]
 )->tuple: # Two slices, rows and columns
     "Which part of a scan of film is picture; all of it if in doubt."
-    from restorer_fastai.baselines.frame_finder import find_frame# here: OpenCV takes a moment to load
+    from restorer_fastai.baselines.frame_finder import find_frame # here: OpenCV takes a moment to load
     def inside(found, n):
         rim = round(RIM*(found.stop - found.start))
         return slice(found.start + rim*(found.start > 0), found.stop - rim*(found.stop < n))
     return tuple(map(inside, find_frame(img), img.shape))
 
+# %% ../../nbs/61_restore.look.ipynb #ccd5a823
 def picture_of(
     thumb, # Tensor (1, 3, h, w) in [0, 1]
 ): # Its part that is picture; `thumb` itself when that is all of it
@@ -66,13 +67,14 @@ def acted_on(
     "The mode for which the network decided on a colour transform."
     return list(FRAME_KINDS.values())[int(context.kind)]
 
-# %% ../../nbs/61_restore.look.ipynb #20c1c9c1
+# %% ../../nbs/61_restore.look.ipynb #ae1d1093
 class Seen(NamedTuple):
     "What was found out about a photo as a whole."
     context:Any # What the network's `look` answered, for `forward`
     mode:str|None # What the photo is taken for; None: nobody knows
     colours:torch.Tensor|None=None # What a black-and-white photo could have had: (1, 2, h, w), see `ColourNet.guess`
 
+# %% ../../nbs/61_restore.look.ipynb #6a12a961
 @torch.inference_mode()
 def turn_colours(
     x:np.ndarray, # (n, W, 3) float32 in [0, 1]
@@ -93,7 +95,7 @@ def decide(
     if taken_for(context) == 'photo' and (inside := picture_of(thumb)) is not thumb and taken_for(net.look(inside)) == 'negative': return 'negative'
     return taken_for(context)
 
-# %% ../../nbs/61_restore.look.ipynb #2274d61e
+# %% ../../nbs/61_restore.look.ipynb #efa5761f
 def _see_in_grey(net, thumb):
     "A black-and-white photo, with the colours that it could have had."
     grey = luma(thumb).expand_as(thumb)
@@ -101,6 +103,7 @@ def _see_in_grey(net, thumb):
     turned = to_tensor(turn_colours(from_tensor(grey), Seen(context, 'black_and_white'))).to(thumb.device)
     return Seen(context, 'black_and_white', net.colourer.guess(turned))
 
+# %% ../../nbs/61_restore.look.ipynb #58d0064a
 def see_as(
     net, # With `look(thumbnail, mode)`, and perhaps with a `colourer`
     thumb, # Tensor (1, 3, h, w) in [0, 1]: the whole photo

@@ -5,20 +5,21 @@
 # %% auto #0
 __all__ = ['check_mode', 'RestoreOptions', 'check_luma_kept', 'FileOptions', 'AlbumOptions', 'sort_wishes']
 
-# %% ../../nbs/59_restore.options.ipynb #1d8cb7d9
+# %% ../../nbs/59_restore.options.ipynb #5094447b
 from dataclasses import dataclass, fields
 from typing import Any
 from ..nets.frame import MODES
 from ..photo.errors import PhotoError, RestorerError
 from ..photo.files import PHOTO_SUFFIXES
 
-# %% ../../nbs/59_restore.options.ipynb #5d1b2a53
+# %% ../../nbs/59_restore.options.ipynb #074c5f1e
 def check_mode(
     mode, # What a photo is said to be; None: nothing is said
 ):
     "Raise `RestorerError` for a mode that there is not."
     if mode is not None and mode not in MODES: raise RestorerError(f'mode {mode!r} is unknown: choose one of {", ".join(MODES)}, or none')
 
+# %% ../../nbs/59_restore.options.ipynb #f6d82b0e
 @dataclass(frozen=True, eq=False)
 class RestoreOptions:
     "How a photo is to be restored. Raises `RestorerError` for what cannot be."
@@ -44,7 +45,7 @@ def check_luma_kept(
     what = 'of unknown kind' if mode is None else f'taken for a {mode}'
     raise RestorerError(f'keep_luma is for black-and-white photos, and this is {what}. Leave keep_luma away, or say that the photo is black-and-white')
 
-# %% ../../nbs/59_restore.options.ipynb #a5a8aa31
+# %% ../../nbs/59_restore.options.ipynb #76a1a43d
 @dataclass(frozen=True)
 class FileOptions:
     "How a result is to be written. Raises `RestorerError` for what cannot be."
@@ -54,6 +55,7 @@ class FileOptions:
     def __post_init__(self):
         if not 1 <= self.quality <= 100: raise RestorerError(f'quality is {self.quality}: give 1 to 100')
 
+# %% ../../nbs/59_restore.options.ipynb #e63c36b5
 @dataclass(frozen=True)
 class AlbumOptions(FileOptions):
     "How the results of many photos are to be written."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LUMA_KEPT_SIDE', 'as_photo', 'as_mask', 'enlarged_rows', 'restore_array', 'in_its_kind']
 
-# %% ../../nbs/62_restore.pixels.ipynb #b89bf8a4
+# %% ../../nbs/62_restore.pixels.ipynb #be5826c5
 import os
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ def as_photo(
         raise RestorerError(f'floating-point pixels must lie in [0, 1], these go from {img.min():g} to {img.max():g}')
     return img
 
-# %% ../../nbs/62_restore.pixels.ipynb #f90c5c46
+# %% ../../nbs/62_restore.pixels.ipynb #c6918f2d
 def _read_mask(path, shape):
     "A picture -> where it is light, bool (H, W). Raises `PhotoError` for one of another size than the photo."
     mask = read_photo(path)[..., 1] > 127
@@ -38,6 +38,7 @@ def _read_mask(path, shape):
     (h, w), (y, x) = shape, mask.shape
     raise PhotoError(path, f'it is {x}×{y} pixels and the photo {w}×{h}', 'Save it in the size of the photo, light where nothing is left of it.')
 
+# %% ../../nbs/62_restore.pixels.ipynb #b356df42
 def as_mask(
     mask, # Array (H, W) of any number type, above 0 where nothing is left of the photo; or the path of a picture, light there; or None
     shape:tuple, # (H, W) of the photo
@@ -48,24 +49,26 @@ def as_mask(
     if mask.shape != shape: raise RestorerError(f'the mask is {mask.shape}, the photo is {shape}: give both the same height and width')
     return (mask > 0).astype(np.float32)
 
-# %% ../../nbs/62_restore.pixels.ipynb #6151b8c1
+# %% ../../nbs/62_restore.pixels.ipynb #484a3650
 def _in_colour(img, seen, rows, columns, shape):
     "Pixels of a black-and-white photo at `rows` and `columns`, turned to the right grey, which knows no colours, and then coloured."
     grey = np.repeat(rgb_to_ycbcr(img)[..., :1], 3, 2)
     return add_colour(rgb_to_ycbcr(turn_colours(grey, seen))[..., 0], sample_colours(seen.colours, rows, columns, shape))
 
+# %% ../../nbs/62_restore.pixels.ipynb #0b16ba92
 def _turns_nothing(context):
     "A context for pixels whose colours were turned before."
     vector = getattr(context, 'vector', None)
     return context if vector is None else context._replace(vector=torch.zeros_like(vector))
 
+# %% ../../nbs/62_restore.pixels.ipynb #7322c2a1
 def _strips(tiled, img, seen, mask=None, on_tile=None):
     "`restore_strips` for a photo that was looked at."
     if seen.colours is None: return restore_strips(tiled, img, seen.context, mask, None, on_tile)
     def coloured(pixels, rows, columns): return _in_colour(pixels, seen, rows, columns, img.shape[:2])
     return restore_strips(tiled, img, _turns_nothing(seen.context), mask, coloured, on_tile)
 
-# %% ../../nbs/62_restore.pixels.ipynb #33c0b922
+# %% ../../nbs/62_restore.pixels.ipynb #42ff2b1b
 LUMA_KEPT_SIDE = 512 # px: the longer side at which colour is predicted
 
 def _small_colours(tiled, img, seen, on_tile):
@@ -75,6 +78,7 @@ def _small_colours(tiled, img, seen, on_tile):
     colour = to_tensor(np.dstack([rgb_to_ycbcr(answer)[..., 1:] - 128/255, np.zeros(small.shape[:2], np.float32)]))
     return from_tensor(nn.functional.interpolate(colour, (len(small), img.shape[1]), mode='bilinear'))[..., :2]
 
+# %% ../../nbs/62_restore.pixels.ipynb #d5db3754
 def _luma_kept_strips(tiled, img, seen, on_tile=None):
     "As `_strips`, with colour from a small version of the photo, and the photo's own brightness."
     colour, h = _small_colours(tiled, img, seen, on_tile), len(img)
@@ -84,11 +88,12 @@ def _luma_kept_strips(tiled, img, seen, on_tile=None):
         between = colour[low]*(1 - share) + colour[np.minimum(low + 1, len(colour) - 1)]*share
         yield i, add_colour(rgb_to_ycbcr(img[i:i + 64])[..., 0], between)
 
-# %% ../../nbs/62_restore.pixels.ipynb #7311aad1
+# %% ../../nbs/62_restore.pixels.ipynb #cba8b732
 def _is_grey(img, tolerance=2/255):
     "Whether all pixels of (H, W, 3) are grey, up to what a JPEG file does to grey."
     return all(np.ptp(to_float(img[i:i + 64]), axis=2).max() <= tolerance for i in range(0, len(img), 64))
 
+# %% ../../nbs/62_restore.pixels.ipynb #dac1f8f7
 def enlarged_rows(
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
     scale:int, # How many times larger
@@ -101,6 +106,7 @@ def enlarged_rows(
     rows = nn.functional.interpolate(to_tensor(img[above:-(-last//scale) + 1]), scale_factor=scale, mode='bilinear')
     return from_tensor(rows)[first - above*scale:last - above*scale]
 
+# %% ../../nbs/62_restore.pixels.ipynb #3ea568ba
 def _finish(y, x, seen, strength, stay_grey):
     "Restored pixels `y` and those they come from, `x`, both (n, W, 3) float32 -> as they were asked for."
     if strength < 1:
@@ -108,12 +114,13 @@ def _finish(y, x, seen, strength, stay_grey):
         y = base + strength*(y - base)
     return np.repeat(rgb_to_ycbcr(y)[..., :1], 3, 2) if stay_grey else y
 
-# %% ../../nbs/62_restore.pixels.ipynb #06873719
+# %% ../../nbs/62_restore.pixels.ipynb #e26fb58a
 def _like(y, img):
     "float32 `y` in [0, 1] in the pixel type of `img`."
     if img.dtype == np.uint8: return to_uint8(y)
     return np.rint(y*65535).astype(np.uint16) if img.dtype == np.uint16 else y
 
+# %% ../../nbs/62_restore.pixels.ipynb #5030ab32
 def restore_array(
     tiled:TiledNet, # The network
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
@@ -133,7 +140,7 @@ def restore_array(
             out[i:end] = _like(np.clip(_finish(strip[i - top:end - top], x, seen, options.strength, stay_grey), 0, 1), out)
     return out
 
-# %% ../../nbs/62_restore.pixels.ipynb #8aaf3b53
+# %% ../../nbs/62_restore.pixels.ipynb #b28a606e
 def _tensor_back(photo, restore):
     "As `in_its_kind`, for tensors."
     if photo.ndim == 4: return torch.stack([_tensor_back(p, restore) for p in photo])
@@ -143,6 +150,7 @@ def _tensor_back(photo, restore):
     if not photo.is_floating_point(): raise RestorerError(f'a tensor photo is uint8 or float in [0, 1], this is {photo.dtype}')
     return to_tensor(restore(from_tensor(photo)))[0].to(photo)
 
+# %% ../../nbs/62_restore.pixels.ipynb #33b85ba6
 def in_its_kind(
     photo, # A path; a Pillow image; numpy (H, W, 3) or (H, W); tensor (3, H, W) or (N, 3, H, W), uint8 or float in [0, 1]
     restore, # From an array (H, W, 3) to an array

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Found', 'find_below', 'Job', 'check_jobs', 'AlbumPlan', 'plan_album', 'printable']
 
-# %% ../../nbs/65_restore.plan.ipynb #2bca3bfb
+# %% ../../nbs/65_restore.plan.ipynb #68754d60
 import fnmatch, glob, os, unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,19 +22,21 @@ def _fits(parts, pattern):
     if pattern[0] == '**': return any(_fits(parts[i:], pattern[1:]) for i in range(len(parts) + 1))
     return bool(parts) and fnmatch.fnmatch(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
-# %% ../../nbs/65_restore.plan.ipynb #e1771e1b
+# %% ../../nbs/65_restore.plan.ipynb #39f09000
 class Found(NamedTuple):
     "What lies below something that a person typed."
     root:Path # The folder or file; of a pattern, its part before the first star
     photos:list # Paths
     missed:list # `PhotoError`s: folders that cannot be read, photos of formats that are not taken from a folder
 
+# %% ../../nbs/65_restore.plan.ipynb #354a98b4
 def _split_pattern(typed):
     "(path, ()) or (fixed part, the parts of a pattern); what exists under its name is no pattern."
     if os.path.lexists(typed) or not glob.has_magic(str(typed)): return typed, ()
     fixed = next(i for i, part in enumerate(typed.parts) if glob.has_magic(part))
     return Path(*typed.parts[:fixed]), typed.parts[fixed:]
 
+# %% ../../nbs/65_restore.plan.ipynb #310b5628
 def find_below(
     typed, # A photo, a folder or a pattern
 )->Found:
@@ -45,7 +47,7 @@ def find_below(
     if pattern: found = [p for p in found if _fits(p.relative_to(root).parts, pattern)]
     return Found(root, [p for p in found if is_photo(p)], closed + [why_left_out(p) for p in found if not is_photo(p)])
 
-# %% ../../nbs/65_restore.plan.ipynb #755ee347
+# %% ../../nbs/65_restore.plan.ipynb #e5065b6b
 class Job(NamedTuple):
     "One photo of an album."
     photo:Path # To restore
@@ -53,6 +55,7 @@ class Job(NamedTuple):
     invented:Path|None=None # Where the marks of what was made up go; None: nowhere
     mask:Path|None=None # The picture that tells where nothing is left of the photo; None: nothing is told
 
+# %% ../../nbs/65_restore.plan.ipynb #1e5a4f34
 def _jobs_of(found, out, options):
     "A `Job` for every photo that was found below one path."
     there = out.resolve()
@@ -62,13 +65,14 @@ def _jobs_of(found, out, options):
         result = result_path(photo, found.root, out, options.suffix)
         yield Job(photo, result, invented_path(result) if options.side_files else None)
 
-# %% ../../nbs/65_restore.plan.ipynb #eae7227a
+# %% ../../nbs/65_restore.plan.ipynb #5841cfab
 def _file_id(path):
     "What makes a file the same under two names; None for what is no file, such as a link to itself."
     try: s = os.stat(path)
     except OSError: return None
     return s.st_dev, s.st_ino
 
+# %% ../../nbs/65_restore.plan.ipynb #a26e8cf4
 def check_jobs(
     jobs:list, # Of `Job`
 ):
@@ -93,7 +97,7 @@ def _with_masks(jobs, out, masks):
         raise PhotoError(masks, 'nothing here belongs to any of the photos', 'Name the pictures like the photos, with .png: scans/1957/a.jpg has 1957/a.png.')
     return [job._replace(mask=o if o.is_file() else None) for job, o in zip(jobs, pictures)]
 
-# %% ../../nbs/65_restore.plan.ipynb #4c335401
+# %% ../../nbs/65_restore.plan.ipynb #16dc60b9
 @dataclass(frozen=True)
 class AlbumPlan:
     "What would be done to an album."
@@ -105,6 +109,7 @@ class AlbumPlan:
         "The jobs whose result is there already."
         return {job for job in self.jobs if os.path.isfile(job.result)}
 
+# %% ../../nbs/65_restore.plan.ipynb #b175db41
 def plan_album(
     paths, # A photo, a folder (with everything below), a pattern such as 'scans/**/*.tif', or a list of these
     out, # Folder for the results

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['html_slider', 'write_album_report']
 
-# %% ../../nbs/67_restore.report.ipynb #a763db56
+# %% ../../nbs/67_restore.report.ipynb #d1d158c5
 import base64, os
 from pathlib import Path
 import numpy as np
@@ -14,7 +14,7 @@ from ..photo.reading import read_photo
 from .invented import read_invented, show_marks
 from .plan import printable
 
-# %% ../../nbs/67_restore.report.ipynb #64c92f6d
+# %% ../../nbs/67_restore.report.ipynb #c908c01e
 _SHOW = "this.previousElementSibling.style.setProperty('--at',this.value+'%')"
 
 def _inline(img, text, style, short_side):
@@ -22,6 +22,7 @@ def _inline(img, text, style, short_side):
     from restorer_fastai.photo.page import jpeg_bytes
     return Img(src=f'data:image/jpeg;base64,{base64.b64encode(jpeg_bytes(img, short_side)).decode()}', alt=text, style=style)
 
+# %% ../../nbs/67_restore.report.ipynb #69243584
 def html_slider(
     before:np.ndarray, # (H, W, 3) photo
     after:np.ndarray, # Another of the same proportions

@@ -26,7 +26,7 @@ from .tiles import TiledNet
 class Restorer(TiledNet):
     "A network ready to restore photos of any size, files and folders."
 
-# %% ../../nbs/69_restore.restorer.ipynb #19f7047a
+# %% ../../nbs/69_restore.restorer.ipynb #9085bc72
 @patch(cls_method=True)
 def from_learner(cls:Restorer,
     learn, # A fastai `Learner` from photos to photos: its model a `RestorerNet`, a fastai U-Net, or a GAN around one
@@ -36,6 +36,7 @@ def from_learner(cls:Restorer,
     "A restorer out of a learner in memory."
     return cls(network_from_learner(learn), meta, **kwargs)
 
+# %% ../../nbs/69_restore.restorer.ipynb #d409bbfc
 @patch(cls_method=True)
 def load(cls:Restorer,
     path='reference', # A `model.safetensors`, a manifest (.json), or the name of weights that come with the package
@@ -50,6 +51,7 @@ def load(cls:Restorer,
     restorer.name = path.name
     return restorer
 
+# %% ../../nbs/69_restore.restorer.ipynb #4f2a8bb2
 @patch
 def save(self:Restorer,
     path, # File to write, by custom `NAME.safetensors`
@@ -57,7 +59,7 @@ def save(self:Restorer,
     "Save network and `meta`, for `Restorer.load`."
     return save_weights(path, self.net, self.meta)
 
-# %% ../../nbs/69_restore.restorer.ipynb #55864974
+# %% ../../nbs/69_restore.restorer.ipynb #7bb1d947
 @patch
 def export_onnx(self:Restorer,
     path, # File to write, by custom `NAME.onnx`
@@ -65,6 +67,7 @@ def export_onnx(self:Restorer,
     "Write the network as an ONNX graph for `faster` or other programs. Needs the extra `[fast]`. Raises ImportError, `WeightsError`."
     return write_graph(path, self.net)
 
+# %% ../../nbs/69_restore.restorer.ipynb #58f3324f
 @patch
 def faster(self:Restorer,
     graph=None, # What `export_onnx` wrote from this restorer; PyTorch with folded norms when not given
@@ -77,7 +80,7 @@ def faster(self:Restorer,
     quick.name = self.name # what reports and EXIF notes call it
     return quick
 
-# %% ../../nbs/69_restore.restorer.ipynb #8ae6b45d
+# %% ../../nbs/69_restore.restorer.ipynb #e6025629
 @patch
 def look(self:Restorer,
     photo, # As in `restore`, one photo
@@ -90,6 +93,7 @@ def look(self:Restorer,
     in_its_kind(photo, note)
     return found[0]
 
+# %% ../../nbs/69_restore.restorer.ipynb #f9fd3693
 @patch
 def restore(self:Restorer,
     photo, # A path; a Pillow image; numpy (H, W, 3) or (H, W), uint8, uint16 or float in [0, 1]; tensor (3, H, W) or (N, 3, H, W), uint8 or float in [0, 1]
@@ -104,7 +108,7 @@ def restore(self:Restorer,
     options = RestoreOptions(mode, mask, strength, keep_luma)
     return in_its_kind(photo, lambda img: restore_array(self, img, look_at(self.net, img, mode, self.device), options, on_tile))
 
-# %% ../../nbs/69_restore.restorer.ipynb #fa001bb1
+# %% ../../nbs/69_restore.restorer.ipynb #d5ffb3a3
 @patch
 def look_at_roll(self:Restorer,
     photos:list, # Paths of the frames
@@ -114,6 +118,7 @@ def look_at_roll(self:Restorer,
     "Look at the frames of one roll of film: the negatives get one look. Raises `RestorerError` for a mode that there is not."
     return roll.look_at_roll(self, photos, mode, on_photo)
 
+# %% ../../nbs/69_restore.restorer.ipynb #016b6469
 @patch
 @delegates(FileOptions, keep=True)
 @delegates(RestoreOptions, keep=True)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['shared_vector', 'share_look', 'look_at_roll', 'look_at_rolls']
 
-# %% ../../nbs/63_restore.roll.ipynb #f9a8ec94
+# %% ../../nbs/63_restore.roll.ipynb #7f2ed61e
 import torch
 from ..photo.errors import WeightsError
 from ..photo.reading import read_photo
@@ -35,12 +35,13 @@ def share_look(
     shared = {id(s) for s in films}
     return [s._replace(context=s.context._replace(kind=kind, vector=vector)) if id(s) in shared else s for s in seen]
 
-# %% ../../nbs/63_restore.roll.ipynb #fc5c5d85
+# %% ../../nbs/63_restore.roll.ipynb #465748e0
 def _look_or_none(tiled, photo, mode):
     try: return look_at(tiled.net, read_photo(photo), mode, tiled.device)
     except WeightsError: raise
     except Exception: return None # it will be read once more to be restored, and then its fault is reported
 
+# %% ../../nbs/63_restore.roll.ipynb #6a471527
 def look_at_roll(
     tiled:TiledNet, # The network
     photos:list, # Paths of the frames of one roll

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['mirrored', 'padded', 'added_before', 'Tile', 'tiles_along', 'TiledNet', 'run_tile', 'restore_strips']
 
-# %% ../../nbs/60_restore.tiles.ipynb #5652c997
+# %% ../../nbs/60_restore.tiles.ipynb #bea5cf5e
 import math
 from typing import NamedTuple
 import numpy as np
@@ -52,13 +52,14 @@ def _starts(n, tile, overlap):
     tile = next(o for o in range(shortest, tile + 1, 32) if k*step(o) >= n - o)
     return [i*(n - tile)//k//32*32 for i in range(k + 1)], tile
 
-# %% ../../nbs/60_restore.tiles.ipynb #275f9d6f
+# %% ../../nbs/60_restore.tiles.ipynb #0a145854
 class Tile(NamedTuple):
     "A tile along one side of a photo."
     start:int # In the continued photo, px
     length:int # px
     weights:np.ndarray # (length·scale,) float32: how much its answer counts
 
+# %% ../../nbs/60_restore.tiles.ipynb #1dabdbe2
 def tiles_along(
     n:int, # Length of the side, px
     tile:int, # Length of a tile at most, px
@@ -108,12 +109,13 @@ class TiledNet:
         if isinstance(recipe, dict): recipe = recipe.get('name') # it is long
         return f'{type(self).__name__}({what}, recipe={recipe}, device={self.device}, tile={self.tile})'
 
-# %% ../../nbs/60_restore.tiles.ipynb #3f24c0e4
+# %% ../../nbs/60_restore.tiles.ipynb #21278e9a
 def _with_mask(x, mask, takes_mask):
     "(1, 3, h, w) and where nothing is left of it, (h, w) or None -> what the network is shown."
     if takes_mask: return torch.cat([x, torch.zeros_like(x[:, :1]) if mask is None else torch.from_numpy(mask)[None, None]], 1) # (1, 4, h, w)
     return x if mask is None else fill_holes(x, torch.from_numpy(mask)[None, None])
 
+# %% ../../nbs/60_restore.tiles.ipynb #036f05fc
 @torch.inference_mode()
 def run_tile(
     tiled:TiledNet, # The network
@@ -128,13 +130,14 @@ def run_tile(
         raise WeightsError('network', 'its answer is not finite', 'The weights are damaged: train again, or try dtype=None.')
     return from_tensor(y.clamp(0, 1))
 
-# %% ../../nbs/60_restore.tiles.ipynb #528e1b87
+# %% ../../nbs/60_restore.tiles.ipynb #2f7d9877
 def _answer(tiled, img, places, context, mask, prepare):
     "The network's answer for the tile of a photo at `places`: rows and columns."
     here = img[np.ix_(*places)]
     if prepare: here = prepare(here, *places)
     return run_tile(tiled, to_tensor(here), context, None if mask is None else mask[np.ix_(*places)])
 
+# %% ../../nbs/60_restore.tiles.ipynb #b18f5159
 def restore_strips(
     tiled:TiledNet, # The network
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
