@@ -38,7 +38,6 @@ from fastai.data.all import DataLoader, DataLoaders
 from fastai.torch_core import set_seed
 from restore_speed import make_photo
 from restorer_fastai.learn.generator import generator_learner
-import restorer_fastai.graph # `Restorer.faster`
 from restorer_fastai.nets.blocks import bf16_is_fast
 from restorer_fastai.train.recipe import load_recipe
 from restorer_fastai.restore.restorer import Restorer
