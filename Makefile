@@ -106,6 +106,7 @@ test-latest: $(LATEST)/.made
 	rm -rf build
 	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore pytest hypothesis nbclient ipykernel
 	$(LATEST_BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
+	-$(LATEST_BIN)/python -m pip uninstall --quiet --yes nbdev
 	$(SAY) 'pytest on the wheel, from an empty folder'
 	rm -rf $(LATEST)/{empty,tmp} && mkdir $(LATEST)/{empty,tmp}
 	cd $(LATEST)/empty && TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 RESTORER_LANE=latest $(LATEST_BIN)/pytest --rootdir $(CURDIR) -c $(CURDIR)/pyproject.toml --durations 5 $(CURDIR)/tests
@@ -116,7 +117,7 @@ test-latest: $(LATEST)/.made
 	$(SAY) 'nbdev 3 in the same tree: export and clean change nothing, two notebooks pass'
 	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade 'nbdev>=3.3,<4' nbconvert
 	$(LATEST_BIN)/python tools/check_notebooks.py
-	$(foreach o,$(NBDEV3_TESTS),$(LATEST_BIN)/nbdev-test --path nbs/$(o).ipynb --do_print &&) true
+	$(foreach o,$(NBDEV3_TESTS),$(LATEST_BIN)/nbdev-test nbs/$(o).ipynb --do_print &&) true
 
 check: $(VENV)/.installed-dev
 	$(SAY) 'Notebooks clean and exported, README.md and links in step'
