@@ -24,6 +24,7 @@ from restorer_fastai.data.loaders import get_dls
 from restorer_fastai.nets.restorer import NetConfig, build_network
 from restorer_fastai.learn.frame import told_mode
 from restorer_fastai.nets.frame import MODES
+from restorer_fastai.photo.disk import write_rows
 from restorer_fastai.score.metrics import psnr, ssim
 from restorer_fastai.train.kinds import LookStage, make_stage
 from restorer_fastai.train.recipe import Recipe
@@ -116,7 +117,7 @@ def main(
         weights = train(recipe, data, out/name, progress=False)
         speed = pd.read_csv(out/name/'log.csv').photos_per_s.iloc[-1]
         rows.append(dict(name=name, title=EXPERIMENTS[name][0], **score(load_weights(weights)[0], dl), photos_per_s=speed))
-        pd.DataFrame(rows).to_csv(path, index=False)
+        write_rows(path, rows)
         print(f"{name}: {rows[-1]['psnr']:.2f} dB", flush=True)
     print('\n| experiment | all, PSNR / SSIM | photos | black-and-white | negatives | all, blind | photos/s |\n| --- | --- | --: | --: | --: | --: | --: |')
     for o in rows:

@@ -16,24 +16,26 @@ from urllib.request import Request, urlopen
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, track
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from restorer_fastai.photo.disk import write_beside
+from restorer_fastai.photo.errors import RestorerError
+from restorer_fastai.photo.progress import with_progress
 
 URL = 'https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar'
 MD5 = '6cd6e144f989b92b3379bac3b3de84fd'
 PHOTOS = 17_125
 FOLDER = PurePosixPath('VOCdevkit/VOC2012/JPEGImages')
-SCREEN = Console(stderr=True)
 
 
-class VocError(ValueError):
+class VocError(RestorerError):
     "Something that the person at the keyboard can mend."
 
 
 def byte_bar():
     "Progress in bytes, with the time left."
-    return Progress(TextColumn('{task.description}'), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=SCREEN)
+    # Not `progress_bar`, which counts photos: a download is told in bytes, as GB of GB, and its host need not say how many there are.
+    return Progress(TextColumn('{task.description}'), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=Console(stderr=True))
 
 
 def pieces(file):
@@ -99,7 +101,7 @@ def extract(tar, out):
     try:
         with tarfile.open(tar) as archive:
             photos = [(member, name) for member in archive if (name := photo_name(member))]
-            for member, name in track(photos, 'unpacking', console=SCREEN):
+            for member, name in with_progress(photos, 'unpacking'):
                 if (out/name).is_file() and (out/name).stat().st_size == member.size: continue
                 with write_beside(out/name) as beside, open(beside, 'wb') as file:
                     shutil.copyfileobj(archive.extractfile(member), file)

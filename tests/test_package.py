@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,27 +35,44 @@ def rooms():
 
 def module_name(path): return '.'.join(path.relative_to(PACKAGE).with_suffix('').parts)
 
+def imported_from(node, module):
+    "Full name of what an `ImportFrom` of the room `module` imports from."
+    if not node.level: return node.module
+    return importlib.util.resolve_name('.'*node.level + (node.module or ''), '.'.join(['restorer_fastai', *module.split('.')[:-1]]))
+
+def imports_by_name(node):
+    "Does a call import a module that it names by a string?"
+    return isinstance(node, ast.Call) and getattr(node.func, 'attr', getattr(node.func, 'id', '')) in ('import_module', '__import__')
+
 def imported_names(code, module):
-    "Names below the package that the source text of the room `module` imports, anywhere in it: 'photo.reading' for `from ..photo.reading import x`."
+    """Names below the package that the source text of the room `module` imports, anywhere in it: 'photo.reading' for `from ..photo.reading import x`.
+    Strings in a table ('module:name') are data; strings in a call of `import_module` count."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import): found = [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom):
-            above = ['restorer_fastai', *module.split('.')[:-1]]
-            base = [*above[:len(above) - node.level + 1], node.module] if node.level else [node.module]
-            base = '.'.join(o for o in base if o)
+            base = imported_from(node, module)
             found = [base, *(f'{base}.{a.name}' for a in node.names)] # a name may be a room: `from ..nets import frame`
+        elif imports_by_name(node):
+            words = [o.value for o in ast.walk(node) if isinstance(o, ast.Constant) and isinstance(o.value, str)]
+            found = [o if not o.startswith('.') else importlib.util.resolve_name(o, '.'.join(['restorer_fastai', *module.split('.')[:-1]])) for o in words]
         else: continue
-        yield from (o.removeprefix('restorer_fastai.') for o in found if o.startswith('restorer_fastai.'))
+        yield from (o.removeprefix('restorer_fastai.').rstrip('.') for o in found if o.startswith('restorer_fastai.'))
 
-def used_rooms(code, module, known):
-    "Those of the rooms `known` that the source text of `module` imports."
-    return {name for name in imported_names(code, module) if name in known}
+def room_of(name, number):
+    "The room that a name below the package means: the package's own `Restorer` lies in restore.restorer, a bare floor is its first room. None: no room."
+    if name in ('Restorer', '*'): return 'restore.restorer' # `*`: of the package itself, which gives `Restorer`
+    if name in number or name == 'all': return name
+    return min((o for o in number if o.startswith(f'{name}.')), key=number.get, default=None)
 
-FLOORS = ('photo', 'degrade', 'nets', 'baselines', 'restore', 'data', 'score', 'learn', 'train', 'oldphoto', 'superres', 'colourhistory', 'web', 'cli') # as things flow
+def used_rooms(code, module, number):
+    "The rooms that the source text of `module` imports."
+    return {room_of(name, number) for name in imported_names(code, module)} - {None}
+
+FLOORS = ('photo', 'degrade', 'nets', 'baselines', 'restore', 'data', 'score', 'learn', 'train', 'oldphoto', 'superres', 'colourhistory', 'all', 'web', 'cli') # as things flow
 
 def place(module, number):
-    "Where a room lies in the flow: its floor, then its number."
-    return FLOORS.index(module.split('.')[0]), number[module]
+    "Where a room lies in the flow: its floor, then its number. `all`, every room at once, comes where only web and cli could use it."
+    return FLOORS.index(module.split('.')[0]), number.get(module, 0)
 
 def too_late(code, module, number):
     "Rooms that `module` must not use: they lie on its own floor with a number no lower than its own, or on a later floor."
@@ -64,7 +82,11 @@ def numbers_of_rooms(): return {module_name(p): int(n) for p, n in rooms().items
 
 def source(module): return (PACKAGE/(module.replace('.', '/') + '.py')).read_text(encoding='utf-8')
 
-def test_there_are_rooms(): assert len(rooms()) >= 30
+def test_there_are_rooms():
+    "One module for each notebook of a checkout, with its number."
+    assert len(rooms()) >= 30
+    stems = [p.stem.split('_', 1) for p in (CHECKOUT/'nbs').glob('[0-9][0-9]_*.ipynb')]
+    if stems: assert numbers_of_rooms() == {name: int(number) for number, name in stems}
 
 def test_numbers_are_unique():
     numbers = list(numbers_of_rooms().values())
@@ -75,18 +97,55 @@ def test_a_room_uses_only_rooms_before_it(module): assert not too_late(source(mo
 
 @pytest.mark.parametrize('line', ['from ..train.run import train', 'from ..train import run', 'from restorer_fastai.train.run import train', 'from ..cli import app',
     'import restorer_fastai.train.run', 'import restorer_fastai.train.run as r', 'from restorer_fastai.train import run', 'from .restorer import NetConfig',
-    'def f():\n    from ..train.run import train'])
-def test_an_upward_import_is_seen(line):
-    "Planted in the room of weights, above which `restorer` is a floor-mate with a lower number."
+    'def f():\n    from ..train.run import train', 'from ..all import train', 'from restorer_fastai.all import *', 'from .. import all', 'from .. import Restorer',
+    'from restorer_fastai import Restorer', 'from restorer_fastai import *', 'from .. import train', 'import restorer_fastai.train', 'from restorer_fastai import train',
+    "importlib.import_module('restorer_fastai.train.run')", "import_module('..train.run', __package__)", "import_module(f'restorer_fastai.train.{name}')",
+    "__import__('restorer_fastai.train.run')"])
+@pytest.mark.parametrize('room', ['photo.disk', 'nets.weights'])
+def test_an_upward_import_is_seen(room, line):
+    "Planted in two rooms whose floor has, for a moment, a `restorer` with a higher number."
     number = numbers_of_rooms()
-    late = too_late(f'{source("nets.weights")}\n{line}\n', 'nets.weights', number | {'nets.restorer': 99})
-    assert late - too_late(source('nets.weights'), 'nets.weights', number), line
+    late = too_late(f'{source(room)}\n{line}\n', room, number | {'photo.restorer': 99, 'nets.restorer': 99})
+    assert late - too_late(source(room), room, number), line
+
+@pytest.mark.parametrize('line', ['from ..photo.disk import claim', 'from ..photo import disk', 'from .. import photo', 'from . import blocks', 'from restorer_fastai import __version__',
+    "importlib.import_module('restorer_fastai.nets.unet')", "TABLE = {'run': 'restorer_fastai.train.run:train'}", 'import importlib.metadata'])
+def test_a_downward_import_may_be(line):
+    assert not too_late(f'{source("nets.weights")}\n{line}\n', 'nets.weights', numbers_of_rooms()), line
+
+def annotated_classes(node):
+    "Names of the classes that a function's first parameter is annotated with, if `@patch` gives it to them; else none."
+    decorators = {getattr(o, 'id', '') for d in node.decorator_list for o in [getattr(d, 'func', d)]}
+    first = (node.args.posonlyargs + node.args.args)[:1]
+    return [o.id for a in first for o in ast.walk(a.annotation) if isinstance(o, ast.Name)] if 'patch' in decorators else []
+
+def methods(sources):
+    "((room of the class, class), method) of all rooms: those in a class's own body, once, and those of every `@patch`. `sources`: room -> its text."
+    for module, code in sources.items():
+        body = ast.parse(code).body
+        home = {a.asname or a.name: imported_from(o, module).removeprefix('restorer_fastai.') for o in body if isinstance(o, ast.ImportFrom) for a in o.names}
+        home |= {o.name: module for o in body if isinstance(o, ast.ClassDef)}
+        for node in body:
+            functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+            if isinstance(node, ast.ClassDef): yield from {((module, node.name), o.name) for o in node.body if isinstance(o, functions)}
+            elif isinstance(node, functions): yield from (((home.get(c, module), c), node.name) for c in annotated_classes(node))
+
+def twice(sources): return [o for o, n in Counter(methods(sources)).items() if n > 1]
+
+def test_no_patch_overrides(): assert not twice({o: source(o) for o in numbers_of_rooms()})
+
+@pytest.mark.parametrize('more', ['@patch\ndef draw(self:Mix): pass', '@patch(as_prop=True)\ndef check(self:Mix|int): pass'])
+def test_a_patch_that_overrides_is_seen(more):
+    mixes = 'class Mix:\n    def check(self): pass\n@patch\ndef draw(self:Mix): pass\n'
+    assert not twice({'degrade.mixes': mixes})
+    assert twice({'degrade.mixes': mixes + more})
+    assert twice({'degrade.mixes': mixes, 'data.dataset': f'from ..degrade.mixes import Mix\n{more}'})
 
 def test_restoring_needs_no_room_that_trains_or_builds():
     number = numbers_of_rooms()
     for module in (o for o in number if o.startswith('restore.')):
         floors = {o.split('.')[0] for o in used_rooms(source(module), module, number)}
-        assert not floors & {'data', 'score', 'learn', 'train'}, module
+        assert not floors & {'data', 'score', 'learn', 'train', 'all'}, module
 
 def test_importing_is_light_and_restorer_comes_on_first_use(tmp_path):
     heavy = "{'torch', 'fastai', 'albumentations', 'cv2', 'matplotlib', 'pandas'} & {*sys.modules}"
@@ -121,9 +180,9 @@ def test_all_brings_every_public_name_of_the_rooms():
 def test_no_two_rooms_export_the_same_name():
     owners = {}
     for path in rooms():
-        name = module_name(path)
+        if (name := module_name(path)) == 'cli': continue # its commands are called as what they do: `train`
         for o in importlib.import_module(f'restorer_fastai.{name}').__all__: owners.setdefault(o, []).append(name)
-    assert not {o: ns for o, ns in owners.items() if len(ns) > 1 and 'cli' not in ns}
+    assert not {o: ns for o, ns in owners.items() if len(ns) > 1}
 
 def test_nothing_needs_nbdev():
     for module in numbers_of_rooms():
@@ -133,8 +192,11 @@ def test_nothing_needs_nbdev():
 
 @pytest.mark.skipif(not (CHECKOUT/'setup.py').exists(), reason='for a checkout')
 def test_a_source_distribution_builds(tmp_path):
-    "From an archive of the sources alone, as `pip install FILE.tar.gz` does; without the weights, which only make it slow."
-    src = shutil.copytree(CHECKOUT, tmp_path/'src', ignore=lambda folder, names: [n for n in names if n.startswith('.') or n.endswith(('.safetensors', '.ipynb', '.egg-info'))])
+    "From an archive of the sources alone, as `pip install FILE.tar.gz` does; one byte stands for the weights, which only make it slow."
+    def left_out(folder, names):
+        return [n for n in names if n.startswith('.') or n in ('build', 'dist') or n.endswith(('.safetensors', '.ipynb', '.egg-info')) or Path(folder, n, 'pyvenv.cfg').exists()]
+    src = shutil.copytree(CHECKOUT, tmp_path/'src', ignore=left_out)
+    (src/'restorer_fastai'/'pretrained'/'reference.safetensors').write_bytes(b'0')
     def setup(folder, *words): subprocess.run([sys.executable, 'setup.py', '-q', *words], cwd=folder, check=True, capture_output=True, text=True, timeout=300)
     setup(src, 'sdist')
     archive, = (src/'dist').glob('*.tar.gz')
@@ -143,7 +205,9 @@ def test_a_source_distribution_builds(tmp_path):
     setup(unpacked, 'bdist_wheel')
     wheel, = (unpacked/'dist').glob('*.whl')
     inside = set(zipfile.ZipFile(wheel).namelist())
-    assert {'restorer_fastai/recipes/reference.yaml', 'restorer_fastai/photo/disk.py', 'restorer_fastai/all/__init__.py'} <= inside
+    assert {f'restorer_fastai/{o}' for o in ('recipes/reference.yaml', 'pretrained/reference.json', 'pretrained/reference.safetensors')} <= inside
+    modules = {p.relative_to(CHECKOUT).as_posix() for p in (CHECKOUT/'restorer_fastai').rglob('*.py') if not any(o.startswith('.') for o in p.parts[len(CHECKOUT.parts):])}
+    assert {o for o in inside if o.endswith('.py')} == modules
 
 def test_versions_agree(): assert restorer_fastai.__version__ == version('restorer_fastai')
 

@@ -10,9 +10,12 @@ ROOT = Path(__file__).resolve().parent.parent
 TUTORIALS = ROOT/'nbs'/'tutorials'
 LESSONS = sorted(TUTORIALS.glob('0[1-9]_*.ipynb'))
 CONTENTS = TUTORIALS/'00_contents.ipynb'
+PAGES = [CONTENTS, *LESSONS, *sorted((ROOT/'nbs').glob('*.ipynb')), *(ROOT/o for o in ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'MODEL_CARD.md'))]
 
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
-def prose(path): return '\n\n'.join(''.join(c['source']) for c in cells(path) if c['cell_type'] == 'markdown')
+def prose(path):
+    if path.suffix == '.md': return path.read_text(encoding='utf-8')
+    return '\n\n'.join(''.join(c['source']) for c in cells(path) if c['cell_type'] == 'markdown')
 def code(path): return [''.join(c['source']) for c in cells(path) if c['cell_type'] == 'code']
 
 def notebook_url(path):
@@ -40,11 +43,14 @@ def test_a_lesson_says_its_number_and_leads_to_its_neighbours(path):
     assert f'*Lesson {i + 1} of {len(LESSONS)} · [all lessons]({CONTENTS.name})' in first
     for neighbour in LESSONS[max(i - 1, 0):i] + LESSONS[i + 1:i + 2]: assert f']({neighbour.name})' in first, neighbour.name
 
-@pytest.mark.parametrize('path', [CONTENTS, *LESSONS], ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', PAGES, ids=lambda p: p.name)
 def test_links_lead_to_files(path):
+    "Links to files, not those to the web; and rooms that are only named, as `26_nets.critics`."
     links = re.findall(r'\]\(([^)\s]+)\)', prose(path))
     missing = [o for o in links if not re.match(r'[a-z]+:|#', o) and not (path.parent/o.split('#')[0]).exists()]
     assert not missing
+    named = re.findall(r'\b\d\d[a-z]?_[a-z]+\.(?!ipynb|py)[a-z_]+', prose(path))
+    assert not [o for o in named if not (ROOT/'nbs'/f'{o}.ipynb').exists()]
 
 def test_contents_lists_every_lesson_in_order():
     text = prose(CONTENTS)

@@ -87,7 +87,7 @@ def deblur_wiener(
 # %% ../../nbs/19_baselines.classical.ipynb #4c44b192
 def inpaint_telea(
     img:np.ndarray,  # (H, W, 3) float in [0, 1]
-    mask:np.ndarray, # bool (H, W), True where the photo is lost
+    mask:np.ndarray, # bool (H, W), True where nothing is left of the photo
     radius:float=3   # Neighbourhood in pixels from which a pixel is filled
 ) -> np.ndarray: # (H, W, 3) float32
     "Fill holes by fast marching (Telea 2004)."
@@ -96,7 +96,7 @@ def inpaint_telea(
 # %% ../../nbs/19_baselines.classical.ipynb #d5822308
 def inpaint_navier_stokes(
     img:np.ndarray,  # (H, W, 3) float in [0, 1]
-    mask:np.ndarray, # bool (H, W), True where the photo is lost
+    mask:np.ndarray, # bool (H, W), True where nothing is left of the photo
 ) -> np.ndarray: # (H, W, 3) float32
     "Fill holes by Navier-Stokes (Bertalmio et al. 2001), OpenCV."
     return to_float(cv2.inpaint(to_uint8(img), mask.astype(np.uint8), 3, cv2.INPAINT_NS))

@@ -32,7 +32,7 @@ from scipy.sparse.csgraph import connected_components
 from .. import __version__
 from ..degrade.mixes import apply_steps, load_mix, Mix, Plan
 from ..degrade.chance import name_hash
-from ..photo.disk import claim, sweep, write_beside, write_rows
+from ..photo.disk import claim, file_hash, sweep, write_beside, write_rows
 from ..photo.errors import PhotoError, RestorerError
 from ..photo.files import find_photos, is_other_photo
 from ..photo.pixels import to_float, to_uint8
@@ -106,10 +106,6 @@ def _reason(root, error):
     "What a `PhotoError` says, without this machine's folders."
     return f'{error.reason}. {error.remedy}'.replace(str(error.path), error.path.relative_to(root).as_posix())
 
-def _hash_bytes(data): return hashlib.sha256(data).hexdigest()
-
-def _file_hash(path): return _hash_bytes(path.read_bytes())
-
 # %% ../../nbs/30_data.dataset.ipynb #e38b1218
 def _look_at(root, path):
     "One photo's row of the scan: either its hashes or the reason why it is rejected."
@@ -122,7 +118,7 @@ def _look_at(root, path):
     if data.startswith(b'GIF8'): return row | dict(reason='a GIF holds 256 colours, it is no clean photo. Find what it was made from.')
     h, w = img.shape[:2]
     if min(h, w) < MIN_SIDE: return row | dict(reason=f'it has {w} x {h} pixels, both sides need {MIN_SIDE}. Find a larger version.')
-    return row | dict(sha256=_hash_bytes(data), pixels=pixel_hash(img), look=look_hash(img))
+    return row | dict(sha256=hashlib.sha256(data).hexdigest(), pixels=pixel_hash(img), look=look_hash(img))
 
 # %% ../../nbs/30_data.dataset.ipynb #68a5600d
 def _find(root):
@@ -284,7 +280,7 @@ def _write_pair(out, photos, row):
     "Write the two files of a row. Returns what is wrong with its source by now, or nothing."
     try:
         degraded, clean = _render(photos, row)
-        if _file_hash(photos/row['source']) != row['sha256']: return f"{row['source']}: the file has changed"
+        if file_hash(photos/row['source']) != row['sha256']: return f"{row['source']}: the file has changed"
     except (OSError, PhotoError) as e: return str(e)
     _write_png(out/row['target'], clean)
     _write_png(out/row['input'], degraded)
@@ -423,7 +419,7 @@ def _source(photos, row):
     path = photos/row['source']
     try:
         if not path.is_file(): return None, 'its source is missing'
-        if _file_hash(path) != row['sha256']: return None, 'its source has changed since the set was built'
+        if file_hash(path) != row['sha256']: return None, 'its source has changed since the set was built'
         return read_photo(path), None
     except (OSError, PhotoError) as e: return None, f'its source cannot be read ({e})'
 

@@ -98,6 +98,7 @@ class DegradeInput(_SidedTransform):
     def encodes(self, item): # a tuple of one photo
         clean, = item
         x = np.asarray(clean)
+        # CRC-32, as from the first day, and not `seed_from`: validation damage stays the same, so scores of earlier days stay comparable
         plan = self.mix.draw(zlib.crc32(x.tobytes(), self.seed) if self.validating else random.getrandbits(32))
         degraded = PILImage.create(to_uint8(apply_steps(to_float(x), plan.steps)))
         if self.truth is None: return degraded, clean

@@ -14,7 +14,7 @@ from fastcore.meta import delegates
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..degrade.mixes import lost_map, Plan
+from ..degrade.mixes import hole_map, Plan
 from .generator import part_learner, part_of
 from ..nets.blocks import computing_in
 from ..nets.restorer import RestorerNet
@@ -25,9 +25,9 @@ from ..nets.frame import colour_transform
 def hole_truth(
     plan:Plan, # What was done to the photo
     clean:np.ndarray, # (H, W, 3)
-) -> tuple: # `lost_map` (H, W) uint8, 0 to 255; place of the photo's mode in `MODES`
+) -> tuple: # `hole_map` (H, W) uint8, 0 to 255; place of the photo's mode in `MODES`
     "What a `HoleNet` should answer: for `get_dls(truth=...)` with parts."
-    return np.uint8(255*lost_map(clean.shape, plan.steps)), told_mode(plan, clean)[1]
+    return np.uint8(255*hole_map(clean.shape, plan.steps)), told_mode(plan, clean)[1]
 
 # %% ../../nbs/45_learn.holes.ipynb #cc9e6fae
 def _asked(truth): # (N, 1, H, W) in [0, 1] -> 0. or 1., and 1. where the network is asked

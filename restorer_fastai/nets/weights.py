@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONTRACT', 'TRAIN_ONE', 'UPGRADE', 'MANIFEST', 'content_hash', 'pack', 'unpack', 'save_weights', 'file_kind',
-           'load_weights', 'file_hash', 'describe_part', 'save_parts', 'read_parts', 'load_parts', 'find_weights',
-           'load_network']
+           'load_weights', 'describe_part', 'save_parts', 'read_parts', 'load_parts', 'find_weights', 'load_network']
 
 # %% ../../nbs/29_nets.weights.ipynb #09bff012
 import hashlib, importlib.metadata, importlib.util, json
@@ -14,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from .architectures import ARCHITECTURES, NetDescription, build_described, describe_network
-from ..photo.disk import write_beside
+from ..photo.disk import file_hash, write_beside
 from ..photo.errors import RestorerError, WeightsError
 from ..photo.files import COPY_AGAIN
 
@@ -161,15 +160,6 @@ def load_weights(
 
 # %% ../../nbs/29_nets.weights.ipynb #4d27f014
 MANIFEST = 1 # version of what a manifest promises
-
-def file_hash(
-    path, # Any file
-) -> str: # Hexadecimal
-    "SHA-256 of a file."
-    h = hashlib.sha256()
-    with open(path, 'rb') as f:
-        while block := f.read(2**20): h.update(block)
-    return h.hexdigest()
 
 def _fingerprint(path): return dict(size=Path(path).stat().st_size, sha256=file_hash(path))
 

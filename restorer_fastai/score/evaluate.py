@@ -71,7 +71,7 @@ def _one_thread():
 def score_photos(
     versions:dict,            # Name -> photo (H, W, 3) float in [0, 1], like degraded, baseline, restored
     truth:np.ndarray,         # The clean photo (H, W, 3)
-    mask:np.ndarray=None,     # bool (H, W), True where the photo was lost; None or empty: no scores of the inside
+    mask:np.ndarray=None,     # bool (H, W), True where nothing is left of the photo; None or empty: no scores of the inside
     scoring:Scoring=Scoring() # How they are compared; LPIPS needs at least 32 pixels each way
 ) -> dict: # METRIC_NAME for each metric and version, and colour_truth
     """Score versions of one photo against the truth: psnr, ssim (RGB), psnr_y, ssim_y (Y as MATLAB 16-235), mae (8-bit levels), delta_e,

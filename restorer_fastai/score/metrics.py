@@ -179,7 +179,7 @@ def _as_mask(mask, photos):
 def hole_psnr(
     pred:Tensor|np.ndarray,   # Photos (N, 3, H, W), or one photo (H, W, 3), in [0, 1]
     target:Tensor|np.ndarray, # The clean ones, same shape
-    mask:Tensor|np.ndarray,   # True where the photo was lost: bool (H, W), (N, H, W) or (N, 1, H, W)
+    mask:Tensor|np.ndarray,   # True where nothing is left of the photo: bool (H, W), (N, H, W) or (N, 1, H, W)
     channel:str='rgb',        # 'rgb', 'y' (MATLAB 16-235) or 'y_full' (0-255)
     cap:float=np.inf          # Highest value in dB that is returned
 ) -> Tensor|float: # dB, one number for each photo (N,), or a float for one numpy photo; NaN where the mask is empty

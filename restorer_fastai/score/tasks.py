@@ -38,7 +38,7 @@ def as_file(
 class Told:
     "What was done to a photo, and where."
     steps:tuple     # As `apply_steps` takes them
-    mask:np.ndarray # bool (H, W), True where the photo was lost
+    mask:np.ndarray # bool (H, W), True where nothing is left of the photo
 
 def _carried_out(clean, steps):
     "A photo after these steps, and what can be told about it."
@@ -104,7 +104,7 @@ def mask_bank(
 # %% ../../nbs/36_score.tasks.ipynb #80fd035d
 def draw_mask(
     shape:tuple,             # (H, W)
-    ratio:tuple,             # (low, high): share of the photo that may be lost
+    ratio:tuple,             # (low, high): share of the photo that holes may take
     rng:np.random.Generator, # What chance is drawn from
     masks=()                 # Paths to choose from; none: random strokes
 ) -> np.ndarray: # bool (H, W)
