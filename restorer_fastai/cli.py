@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import __version__
-from .photo.errors import PhotoError, RestorerError
+from .photo.errors import PhotoError, RestorerError, WeightsError
 
 # %% ../nbs/99_cli.ipynb #8c18619c
 def _is_for_people(
@@ -227,10 +227,12 @@ class PhotoMode(str, Enum):
     auto, negative, black_and_white, photo = 'auto', 'negative', 'black-and-white', 'photo'
 
 def _restorer(model, trusted, tile, exact):
-    "The network as fast as this processor has it, unless `exact`; somebody's learner as it is."
+    "The network as fast as this processor has it, unless `exact`; somebody's learner, and a network that `faster` does not know, as it is."
     from restorer_fastai import Restorer
     restorer = Restorer.load(model, trusted, tile=tile)
-    return restorer if exact or trusted else restorer.faster()
+    if exact or trusted: return restorer
+    try: return restorer.faster()
+    except WeightsError: return restorer
 
 def _say_plan(plan, overwrite):
     "Say what `restore` would do, and do nothing."
@@ -262,13 +264,13 @@ def restore(
     lost:Annotated[Path, typer.Option('--lost', hidden=True)]=None, # what --mask was called
 ):
     "Restore photos, and all photos in folders. Started again, it goes on where it was stopped."
-    if keep_luma and mode in (PhotoMode.negative, PhotoMode.photo):
-        raise typer.BadParameter(f'--keep-luma is for black-and-white photos, not for --mode {mode.value}')
     from restorer_fastai.restore.album import restore_album
     from restorer_fastai.restore.options import AlbumOptions, RestoreOptions
     from restorer_fastai.restore.plan import plan_album, printable
-    options = RestoreOptions(None if mode is PhotoMode.auto else mode.value.replace('-', '_'), mask or lost, strength, keep_luma)
-    files = AlbumOptions(quality, overwrite, suffix, side_files, roll)
+    known = None if mode is PhotoMode.auto else mode.value.replace('-', '_')
+    try: options = RestoreOptions(mode=known, mask=mask or lost, strength=strength, keep_luma=keep_luma)
+    except RestorerError as e: raise typer.BadParameter(str(e)) from e
+    files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, side_files=side_files, roll=roll)
     plan = plan_album(paths, out, options.mask, files) # what is wrong with it is said before the network is loaded
     if dry_run: return _say_plan(plan, overwrite)
     def tell(photo, became): typer.echo(f'{printable(photo)}: {became}')

@@ -13,11 +13,14 @@ from restorer_fastai.photo.pixels import to_float
 from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.samples import sample_photo
 from restorer_fastai.photo.writing import write_photo
+from restorer_fastai.nets.architectures import ARCHITECTURES
+from restorer_fastai.nets.colour import ColourNet
 from restorer_fastai.nets.restorer import NetConfig, build_network
 import restorer_fastai
 from restorer_fastai import Restorer
+from restorer_fastai.restore.graph import weights_hash
 from restorer_fastai.restore.tiles import added_before, padded, tiles_along
-from restorer_fastai.nets.weights import content_hash, CONTRACT, load_weights, save_weights
+from restorer_fastai.nets.weights import content_hash, CONTRACT, describe_part, load_weights, save_parts, save_weights
 from restorer_fastai.photo.errors import WeightsError
 
 torch.set_num_threads(1)
@@ -135,7 +138,7 @@ def test_flipped_bit_anywhere(weights, tmp_path, where):
     data[where] ^= 1
     p = tmp_path/'flipped.safetensors'
     p.write_bytes(data)
-    assert 'Copy it again' in refused(p)
+    assert 'it again' in refused(p) # copy it, or copy or download it
 
 def test_foreign_files(tmp_path):
     save_file({'w': torch.zeros(3)}, tmp_path/'other.safetensors')
@@ -412,3 +415,49 @@ def test_a_mask_travels_with_the_tiles(dtype):
     for tile in 96, 512:
         r = Restorer(Stamper(), device='cpu', tile=tile, overlap=32)
         assert np.abs(r.restore(img, mask=mask).astype(int) - want).max() <= 1 and np.abs(r.restore(img).astype(int) - img).max() <= 1
+
+
+# --- networks of other rooms, by a line in the table
+
+class Twice(nn.Module):
+    "Twice the size, without a look; as a room of somebody else would describe it."
+    architecture, scale, expects, gives = 'twice', 2, 'rgb', 'rgb'
+    def __init__(self, gives='rgb'): super().__init__(); self.config, self.gives, self.gain = dict(gives=gives), gives, nn.Parameter(torch.tensor(.5))
+    def forward(self, x): return nn.functional.interpolate(x, scale_factor=2)*self.gain
+
+@pytest.fixture
+def twice(monkeypatch, tmp_path):
+    "A manifest with such a network, as the x4 that enlarges and as the restorer."
+    monkeypatch.setitem(ARCHITECTURES, 'twice', Twice)
+    file = save_weights(tmp_path/'twice.safetensors', Twice())
+    return save_parts(tmp_path/'parts.json', [describe_part(file, role) for role in ('restorer', 'x4')])
+
+PHOTO = sample_photo('chelsea')[:150, :210]
+
+def is_twice(img): return np.abs(img.astype(int) - np.repeat(np.repeat(PHOTO, 2, 0), 2, 1)/2).max() <= 1
+
+def test_a_part_of_a_manifest_enlarges_in_tiles(twice):
+    enlarger = Restorer.load(twice, device='cpu', role='x4', tile=96, overlap=32)
+    tiles = []
+    assert is_twice(enlarger.restore(PHOTO, on_tile=lambda done, of: tiles.append(of))) and tiles[0] > 4
+    assert enlarger.look(PHOTO) is None and enlarger.meta['parts'][0]['role'] == 'x4'
+    with pytest.raises(WeightsError, match='only for restorer, x4'): Restorer.load(twice, device='cpu', role='frame')
+
+def test_the_command_takes_any_described_network(twice, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+    from restorer_fastai.cli import app
+    monkeypatch.setenv('OMP_WAIT_POLICY', 'PASSIVE')
+    write_photo(tmp_path/'photo.png', PHOTO)
+    for model in twice, twice.with_name('twice.safetensors'):
+        done = CliRunner().invoke(app, ['restore', str(tmp_path/'photo.png'), '--out', str(tmp_path/model.stem), '--model', str(model), '--tile', '128'])
+        assert done.exit_code == 0, done.output
+        assert is_twice(read_photo(tmp_path/model.stem/'photo.png'))
+
+def test_what_cannot_be_faster_says_so(twice, tmp_path):
+    enlarger = Restorer.load(twice, device='cpu', role='x4')
+    with pytest.raises(WeightsError, match='Twice cannot be folded'): enlarger.faster()
+    with pytest.raises(WeightsError, match='Twice cannot be folded'): weights_hash(enlarger.net)
+    with pytest.raises(WeightsError if importlib.util.find_spec('onnxscript') else ImportError): enlarger.export_onnx(tmp_path/'twice.onnx')
+
+def test_load_refuses_what_does_not_restore(twice, tmp_path):
+    for net in Twice('luma'), ColourNet((8, 16)): assert 'does not restore' in refused(save_weights(tmp_path/'other.safetensors', net))

@@ -9,7 +9,6 @@ __all__ = ['FileOutcome', 'what_is_lacking', 'describe', 'in_one_line', 'sweep_r
 import contextlib, os
 from dataclasses import dataclass, replace
 from pathlib import Path
-import numpy as np
 import torch
 from .. import __version__
 from ..photo.disk import claim, sweep

@@ -48,12 +48,16 @@ class FoldedNet(Repairs):
     forward = RestorerNet.forward # the same steps, through fewer layers
 
 # %% ../../nbs/58_restore.graph.ipynb #6a7596a2
+def _ours(net):
+    "`net`, which has to be a `RestorerNet`: of that we know which layers follow each other. Raises `WeightsError` for any other."
+    if isinstance(net, RestorerNet): return net
+    raise WeightsError('network', f'a {type(net).__name__} cannot be folded or written as a graph', 'Restore with it as it is: without `faster`, or with `--exact`.')
+
 def fold_norms(
     net, # `RestorerNet`; stays as it is
 ) -> FoldedNet: # A copy on the same device, in evaluation mode
     "The same network with fewer layers, for restoring only. Raises `WeightsError` for any other network."
-    if not hasattr(net, 'config'): raise WeightsError('network', f'a {type(net).__name__} cannot be folded', 'Load a weight file of this project.')
-    copy = plain_copy(net)
+    copy = plain_copy(_ours(net))
     with torch.no_grad():
         for part in (copy.unet, copy.holes):
             if part is not None: _fold(part)
@@ -66,7 +70,8 @@ _MARK = b'restorer_fastai_graph'
 def weights_hash(
     net, # `RestorerNet`
 ) -> str: # SHA-256, hexadecimal
-    "What tells these weights from any others: changes with every number that decides the results."
+    "What tells these weights from any others: changes with every number that decides the results. Raises `WeightsError` for another network."
+    _ours(net)
     tensors = {k: t.detach().as_subclass(Tensor).cpu().contiguous() for k, t in net.state_dict().items()}
     return content_hash(tensors, net.config.to_dict(), [t.flatten().tolist() for t in (net.mean, net.std)])
 
@@ -119,6 +124,7 @@ def write_graph(
 ) -> Path: # The file written
     "Write a network as an ONNX graph for `load_graph` or other programs. Needs the extra `[fast]`. Raises ImportError, `WeightsError`."
     _need('onnxscript')
+    _ours(net)
     import onnx
     body, model = _trace(net), onnx.ModelProto()
     label = dict(contract=GRAPH_CONTRACT, weights=weights_hash(net), network=net.config.to_dict(), size=len(body), sha256=hashlib.sha256(body).hexdigest())

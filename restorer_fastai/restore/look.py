@@ -118,14 +118,15 @@ def see_as(
 # %% ../../nbs/61_restore.look.ipynb #9f23c7e2
 @torch.inference_mode()
 def look_at(
-    net, # With `look(thumbnail, mode)`
+    net, # With `look(thumbnail, mode)`; one without does not look
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
     mode:str=None, # What is known about the photo, one of `MODES`
     device='cpu', # Where the network is
 )->Seen:
     "Look at a whole photo once, as what it is told to be or as what it seems to be. Raises `RestorerError` for a mode that there is not."
     check_mode(mode)
+    if not hasattr(net, 'look'): return Seen(None, mode)
     thumb = thumbnail(img).to(device)
     context = net.look(thumb, mode)
-    if taken_for(context) is None: return Seen(context, mode) # a network that does not look
+    if taken_for(context) is None: return Seen(context, mode) # a network that sees nothing in it
     return see_as(net, thumb, mode or decide(net, thumb, context), context)

@@ -11,6 +11,7 @@ import torch
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from ..nets.weights import file_kind, find_weights, load_network, save_weights
+from ..photo.errors import WeightsError
 from . import roll
 from .album import FolderSummary, restore_album
 from .files import FileOutcome, restore_job
@@ -36,18 +37,28 @@ def from_learner(cls:Restorer,
     "A restorer out of a learner in memory."
     return cls(network_from_learner(learn), meta, **kwargs)
 
+# %% ../../nbs/69_restore.restorer.ipynb #2ab7c960
+def _restores(path, net):
+    "`net`, out of the file `path`, when it makes photos of photos; else raise `WeightsError`."
+    expects, gives = net.expects, net.gives
+    if gives == 'rgb' and expects in ('rgb', 'rgb+mask'): return net
+    raise WeightsError(path, f'its network does not restore photos: it makes {gives} of {expects}', 'Give one that makes rgb of rgb, or of rgb+mask.')
+
 # %% ../../nbs/69_restore.restorer.ipynb #d409bbfc
 @patch(cls_method=True)
 def load(cls:Restorer,
     path='reference', # A `model.safetensors`, a manifest (.json), or the name of weights that come with the package
     trusted:bool=False, # Open a pickle (a file of fastai's `learn.export()`)? It can run any program: only from people you trust
     device=None, # Where to compute; the GPU if there is one when not given
+    role:str='restorer', # Which of its networks, if it is a manifest
     **kwargs, # `dtype`, `tile`, `overlap` of `TiledNet`
 )->Restorer: # Ready to restore
-    "Load a restorer. Raises `WeightsError` when the file is missing, damaged, foreign, too new, or a pickle nobody vouched for."
+    "Load a restorer. Raises `WeightsError` when the file is missing, damaged, foreign, too new, a pickle nobody vouched for, or of a network that does not restore."
     path = find_weights(path)
     if trusted and path.is_file() and file_kind(path) == 'pickle': restorer = cls.from_learner(open_learner(path), device=device, **kwargs)
-    else: restorer = cls(*load_network(path), device=device, **kwargs)
+    else:
+        net, meta = load_network(path, role)
+        restorer = cls(_restores(path, net), meta, device=device, **kwargs)
     restorer.name = path.name
     return restorer
 

@@ -80,7 +80,7 @@ def tiles_along(
 class TiledNet:
     "A network, where and in which pieces it computes, and what is known about it. `Restorer` is one with methods."
     def __init__(self,
-        net, # `RestorerNet`, or any module with `look(thumbnail, mode)` and `forward(x, context)`; put in evaluation mode
+        net, # `RestorerNet`, or any module with `look(thumbnail, mode)` and `forward(x, context)`, or `forward(x)` alone; put in evaluation mode
         meta:dict=None, # What is known about it (recipe, scores)
         device=None, # Where to compute; the GPU if there is one when not given
         dtype:torch.dtype=None, # What convolutions compute in, such as `torch.bfloat16`; 32-bit floats when not given
@@ -125,7 +125,8 @@ def run_tile(
 )->np.ndarray: # (h·scale, w·scale, 3) float32 in [0, 1]
     "One tile through the network. Raises `WeightsError` when the answer is not finite: damaged weights must not come out as a black photo, nor as the unchanged one."
     x = _with_mask(x, mask, tiled.takes_mask).to(tiled.device, memory_format=torch.channels_last)
-    with torch.autocast(tiled.device.type, tiled.dtype, enabled=tiled.dtype is not None): y = tiled.net(x, context)
+    told = () if context is None and not hasattr(tiled.net, 'look') else (context,) # who does not look is told nothing
+    with torch.autocast(tiled.device.type, tiled.dtype, enabled=tiled.dtype is not None): y = tiled.net(x, *told)
     if not torch.isfinite(y).all():
         raise WeightsError('network', 'its answer is not finite', 'The weights are damaged: train again, or try dtype=None.')
     return from_tensor(y.clamp(0, 1))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIN_SIZE', 'OPTIMISERS', 'FROZEN', 'COIN', 'STAGE_KINDS', 'RecipeError', 'check_choice', 'Stage', 'PartStage',
            'LookStage', 'ColourStage', 'HolesStage', 'RestoringStage', 'GeneratorStage', 'WithCritic', 'CriticStage',
-           'GanStage', 'make_stage']
+           'GanStage', 'kinds_at_hand', 'make_stage']
 
 # %% ../../nbs/52_train.kinds.ipynb #4a0c1687
 import json
@@ -21,6 +21,7 @@ from fastcore.basics import patch
 
 from ..photo.errors import RestorerError
 from ..data.loaders import get_dls, VIEWS
+from ..nets.architectures import resolve
 from ..nets.critics import CriticNet
 from ..nets.restorer import build_network
 from ..nets.weights import load_weights, save_weights
@@ -404,7 +405,14 @@ def fit(self:GanStage, learn, recipe, start_epoch=0):
 STAGE_KINDS = {o.kind: o for o in (LookStage, ColourStage, HolesStage, GeneratorStage, CriticStage, GanStage)}
 
 def _is_default(name, value): # an older recipe, written out, has the settings of all kinds in every stage
-    return any(f.name == name and f.default in (value, tuple(value) if isinstance(value, list) else value) for o in STAGE_KINDS.values() for f in fields(o))
+    return any(f.name == name and f.default in (value, tuple(value) if isinstance(value, list) else value) for o in kinds_at_hand() for f in fields(o))
+
+# %% ../../nbs/52_train.kinds.ipynb #5e0c1d72
+def kinds_at_hand(
+    used=(), # Keys of `STAGE_KINDS` that somebody uses
+) -> list: # Of classes, in the order of the table
+    "The kinds that are used, and those whose classes are in the table as they are: no other is imported."
+    return [resolve(o) for name,o in STAGE_KINDS.items() if name in used or not isinstance(o, str)]
 
 # %% ../../nbs/52_train.kinds.ipynb #6790dbb7
 def make_stage(
@@ -413,7 +421,8 @@ def make_stage(
 ) -> Stage:
     "A stage from plain values. Raises RecipeError for an unknown kind, and for a setting that this kind does not know."
     check_choice('stage kind', kind, STAGE_KINDS)
-    known = [f.name for f in fields(STAGE_KINDS[kind])]
+    cls = resolve(STAGE_KINDS[kind])
+    known = [f.name for f in fields(cls)]
     unknown = [k for k,v in settings.items() if k not in known and not _is_default(k, v)]
     if unknown: raise RecipeError(f"{unknown} is not part of a {kind} stage; known: {known}")
-    return STAGE_KINDS[kind](**{k: v for k,v in settings.items() if k in known})
+    return cls(**{k: v for k,v in settings.items() if k in known})

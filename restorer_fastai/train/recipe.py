@@ -17,7 +17,7 @@ from fastcore.basics import patch
 
 from ..degrade.chance import seed_from
 from ..nets.restorer import NetConfig
-from .kinds import check_choice, STAGE_KINDS, make_stage, RecipeError
+from .kinds import check_choice, kinds_at_hand, make_stage, RecipeError
 
 # %% ../../nbs/53_train.recipe.ipynb #dc2b6803
 KEEP = ('best', 'last')
@@ -54,9 +54,10 @@ def check(self:Recipe):
     if self.ema is not None and not 0 < self.ema < 1:
         raise RecipeError(f"ema {self.ema} is no decay: choose a number between 0 and 1 such as 0.999, or null")
     for i,stage in enumerate(self.stages): stage.check(self, self.stages[:i])
-    for kind in STAGE_KINDS.values(): # settings that only one kind reads
+    read = {name for o in self.stages for name in o.alone_reads}
+    for kind in kinds_at_hand({o.kind for o in self.stages}): # settings that only some kinds read
         for name in kind.alone_reads:
-            if getattr(self, name) and kind.kind not in [o.kind for o in self.stages]:
+            if getattr(self, name) and name not in read:
                 raise RecipeError(f'{name}: there is no {kind.kind} stage that reads it')
 
 # %% ../../nbs/53_train.recipe.ipynb #541836fc

@@ -18,7 +18,7 @@ from ..learn.gan import plot_turns
 from ..photo.errors import FileError
 from ..photo.reading import read_photo
 from ..photo.page import html_picture, html_table, write_page
-from .kinds import STAGE_KINDS
+from .kinds import kinds_at_hand
 from .recipe import name_of_stage
 
 # %% ../../nbs/54_train.report.ipynb #9e10c0a4
@@ -104,7 +104,7 @@ def curve_titles(
     log:pd.DataFrame, # What `log.csv` holds
 ) -> dict: # Column -> title
     "The measures in a log that deserve a curve."
-    titles = {column: title for kind in STAGE_KINDS.values() for column,title in kind.titles.items()}
+    titles = {column: title for kind in kinds_at_hand(set(log.get('kind', ()))) for column,title in kind.titles.items()}
     return {k: title for k,title in titles.items() if k in log and log[k].notna().any()}
 
 # %% ../../nbs/54_train.report.ipynb #5315f8ec
