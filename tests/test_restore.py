@@ -138,7 +138,7 @@ def test_flipped_bit_anywhere(weights, tmp_path, where):
     data[where] ^= 1
     p = tmp_path/'flipped.safetensors'
     p.write_bytes(data)
-    assert 'it again' in refused(p) # copy it, or copy or download it
+    assert 'Copy or download it again' in refused(p)
 
 def test_foreign_files(tmp_path):
     save_file({'w': torch.zeros(3)}, tmp_path/'other.safetensors')
