@@ -26,7 +26,7 @@ from restorer_fastai.learn.frame import told_mode
 from restorer_fastai.nets.frame import MODES
 from restorer_fastai.photo.disk import write_rows
 from restorer_fastai.score.metrics import psnr, ssim
-from restorer_fastai.train.kinds import LookStage, make_stage
+from restorer_fastai.train.kinds import FrameStage, make_stage
 from restorer_fastai.train.recipe import Recipe
 from restorer_fastai.train.run import train
 from restorer_fastai.nets.weights import load_weights, save_weights
@@ -104,7 +104,7 @@ def main(
     "Train and score; a line as soon as each is done."
     out.mkdir(parents=True, exist_ok=True)
     if start is None:
-        stage = LookStage(96, samples=look_photos, bs=64, lr=1e-3)
+        stage = FrameStage(96, samples=look_photos, bs=64, lr=1e-3)
         start = train(Recipe('look', (stage,), network=CHOSEN, mix='archive', keep='last', seed=seed), data, out/'look', progress=False)
     looked = load_weights(start)[0].looker.state_dict()
     dl = get_dls(data, size=128, bs=16, view='frame', mix='archive', truth=told_mode, valid_samples=valid, seed=seed).valid

@@ -11,11 +11,16 @@ from PIL import Image
 from restorer_fastai import Restorer
 from restorer_fastai.data.dataset import build_dataset
 from restorer_fastai.data.loaders import get_dls
+from restorer_fastai.learn.colour import colour_learner
 from restorer_fastai.learn.critic import critic_dls, critic_learner
+from restorer_fastai.learn.frame import frame_learner, frame_truth
 from restorer_fastai.learn.gan import GanLearner
 from restorer_fastai.learn.generator import generator_learner
+from restorer_fastai.learn.holes import hole_learner, hole_truth
+from restorer_fastai.learn.learner import WholePhotoLoaders
 from restorer_fastai.nets.critics import CriticNet
 from restorer_fastai.nets.restorer import NetConfig, build_network
+from restorer_fastai.photo.errors import RestorerError
 from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.pixels import to_float, to_tensor
 from restorer_fastai.photo.samples import sample_photo
@@ -65,8 +70,16 @@ def trained(kind, data, **loaders):
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
     return learn
 
-@pytest.mark.parametrize('kind, loaders', [('generator', dict(on_the_fly=True)), ('generator', dict(on_the_fly=False)), ('generator', dict(view='part')),
-                                           ('gan', dict(on_the_fly=True))], ids=['on the fly', 'pairs', 'parts', 'gan'])
+every_learner = pytest.mark.parametrize('kind, loaders', [('generator', dict(on_the_fly=True)), ('generator', dict(on_the_fly=False)),
+    ('generator', dict(view='part')), ('gan', dict(on_the_fly=True))], ids=['on the fly', 'pairs', 'parts', 'gan'])
+
+def opened(path):
+    "`load_learner`, whose warning that a pickle is unsafe everybody here knows."
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return load_learner(path)
+
+@every_learner
 def test_predict_in_another_program_is_what_restorer_gives(kind, loaders, data, photos, tmp_path):
     learn = trained(kind, data, **loaders)
     learn.export(tmp_path/'export.pkl')
@@ -88,9 +101,7 @@ def exported(data, tmp_path_factory):
     path = tmp_path_factory.mktemp('export')/'export.pkl'
     learn.export(path)
     with learn.no_bar(): own = learn.predict(sample_photo('china')[:90, :143])
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        return path, own, load_learner(path)
+    return path, own, opened(path)
 
 KINDS = {'path': lambda p: p, 'text': str, 'Pillow image': Image.open, 'uint8 array': read_photo, 'float array': lambda p: to_float(read_photo(p)),
          '16-bit array': lambda p: read_photo(p).astype(np.uint16)*257, 'tensor': lambda p: to_tensor(read_photo(p))[0],
@@ -111,11 +122,58 @@ def test_get_preds_of_photos_of_several_sizes(exported, photos):
     assert [tuple(o.shape) for o in restored] == [(3, 150, 77), (3, 90, 143)]
     assert (restored[1] - own[1]).abs().max() < 1e-5
 
-def test_the_file_tells_nothing_of_the_photos_it_learned_from(exported, samples, data):
-    path, *_ = exported
-    content = path.read_bytes()
+@every_learner
+def test_the_file_tells_nothing_of_the_photos_it_learned_from(kind, loaders, data, samples, tmp_path):
+    trained(kind, data, **loaders).export(tmp_path/'export.pkl')
+    content = (tmp_path/'export.pkl').read_bytes()
     for folder in (samples, data): assert str(folder).encode() not in content
-    assert b'china' not in content and b'coffee' not in content
+    for word in (b'china', b'coffee', b'SquareView', b'CutPart', b'DegradeInput'): assert word not in content
+    assert type(opened(tmp_path/'export.pkl').dls) is WholePhotoLoaders
+
+@every_learner
+def test_photos_in_a_loader_are_restored_whole_by_the_learner_in_memory(kind, loaders, data, photos):
+    learn = trained(kind, data, **loaders)
+    with learn.no_bar(): wanted = [learn.predict(o)[1] for o in photos]
+    made = [learn.test_dl(photos)]
+    if 'view' not in loaders: # with parts fastai's own `test_dl` takes no photos at all, and raises
+        made += [learn.dls.test_dl([str(o) for o in photos]), learn.dls.test_dl([read_photo(o) for o in photos])]
+    for dl in made:
+        with learn.no_bar(): restored, truth = learn.get_preds(dl=dl)
+        assert truth is None and [o.shape for o in restored] == [o.shape for o in wanted]
+        for a, b in zip(restored, wanted): assert (a - b).abs().max() < 1e-5
+
+@every_learner
+def test_own_batches_are_answered_as_ever(kind, loaders, data):
+    learn = trained(kind, data, **loaders)
+    ask = learn.predict_photos if kind == 'gan' else learn.get_preds
+    for dl in (None, learn.dls.valid, learn.dls.valid.new(), get_dls(data, size=64, bs=2, valid_samples=2, device='cpu', **loaders).valid):
+        with learn.no_bar(): restored, truth = ask(dl=dl)
+        assert restored.shape == truth.shape == (len(learn.dls.valid_ds), 3, 64, 64)
+
+PARTS = { # name -> its learner, of the data and the network
+    'frame': lambda data, net: frame_learner(get_dls(data, size=64, bs=2, samples=4, valid_samples=2, view='frame', truth=frame_truth, device='cpu'), net),
+    'holes': lambda data, net: hole_learner(get_dls(data, size=64, bs=2, samples=4, valid_samples=2, view='part', truth=hole_truth, device='cpu'), net),
+    'colour': lambda data, net: colour_learner(get_dls(data, size=64, bs=2, samples=4, valid_samples=2, mix='colourless', device='cpu'), net)}
+
+@pytest.mark.parametrize('part', PARTS)
+def test_a_part_that_learned_restores_with_the_whole_network(part, data, photos, tmp_path):
+    net = network(look=True, holes=8, colours=True)
+    learn = PARTS[part](data, net)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    learn.export(tmp_path/'export.pkl')
+    wanted = Restorer(net.eval(), device='cpu').restore(read_photo(photos[0]))
+    for one in (learn, opened(tmp_path/'export.pkl')):
+        with one.no_bar(): photo, *_ = one.predict(photos[0])
+        assert np.abs(photo.permute(1, 2, 0).numpy().astype(int) - wanted).max() <= 1
+
+@pytest.mark.parametrize('part', ['frame', 'colour', 'critic'])
+def test_what_restores_nothing_says_what_to_export(part, data, photos, tmp_path):
+    net = network(look=True, colours=True)
+    if part == 'critic': learn = critic_learner(critic_dls(net, get_dls(data, size=64, bs=2, samples=4, device='cpu'), n=2, n_valid=2), net=CriticNet(8))
+    else: learn = PARTS[part](data, dict(frame=net.looker, colour=net.colourer)[part])
+    for ask in (lambda: learn.export(tmp_path/'export.pkl'), lambda: learn.predict(photos[0])):
+        with pytest.raises(RestorerError, match='export the learner of a whole `RestorerNet`'): ask()
+    assert not (tmp_path/'export.pkl').exists()
 
 def test_a_restorer_opens_the_export(exported, photos):
     path, own, _ = exported

@@ -16,18 +16,20 @@ from restorer_fastai.learn import callbacks, colour, critic, frame, gan, generat
 from restorer_fastai.learn.callbacks import FastPrecision, HeadOnly, NormsAtRest, WeightEMA
 from restorer_fastai.learn.colour import Taught, colour_learner
 from restorer_fastai.learn.critic import critic_dls, critic_learner
-from restorer_fastai.learn.frame import look_learner, look_truth
+from restorer_fastai.learn.frame import frame_learner, frame_truth
 from restorer_fastai.learn.gan import GanLearner, ThresholdSwitcher, TurnLog, TurnTaker
 from restorer_fastai.learn.generator import generator_learner
 from restorer_fastai.learn.holes import hole_learner, hole_truth
 from restorer_fastai.learn.losses import LossParts
 from restorer_fastai.learn.watch import TensorBoardLog
 from restorer_fastai.nets.restorer import NetConfig, build_network
+from restorer_fastai.train import checkpoint, kinds, log, run
 from restorer_fastai.train.checkpoint import DivergenceGuard
 from restorer_fastai.train.recipe import recipe_from_dict
 from restorer_fastai.train.run import train
 
-ROOMS = callbacks, colour, critic, frame, gan, generator, holes, losses, watch
+LEARN = callbacks, colour, critic, frame, gan, generator, holes, losses, watch
+ROOMS = *LEARN, checkpoint, kinds, log, run # whose callbacks are in the learners below, or in a run
 pytestmark = [pytest.mark.filterwarnings(o) for o in ('error:You are shadowing an attribute', *(f'error:::{room.__name__}' for room in ROOMS))]
 
 @pytest.fixture(scope='module')
@@ -56,7 +58,7 @@ def board(folder):
 def a_critic(): return critic.CriticNet(nf=8, near=True)
 
 LEARNERS = { # name -> what makes it of (data, net, folder)
-    'frame': lambda data, net, folder: look_learner(squares(data, view='frame', truth=look_truth), net),
+    'frame': lambda data, net, folder: frame_learner(squares(data, view='frame', truth=frame_truth), net),
     'holes': lambda data, net, folder: hole_learner(parts(data, truth=hole_truth), net),
     'colour': lambda data, net, folder: colour_learner(squares(data, mix='colourless'), net, teacher=random_teacher(folder)),
     'generator': lambda data, net, folder: generator_learner(parts(data), net=net, loss='l1 + mse', cbs=[WeightEMA(), NormsAtRest(), HeadOnly(), board(folder)]),
@@ -78,7 +80,7 @@ def test_a_learner_trains_and_no_callback_shadows_anything(name, data, net, tmp_
 
 def test_every_callback_of_the_learn_floor_was_there(data, net, tmp_path):
     "A new callback has to join the learners above."
-    ours = {o for room in ROOMS for o in vars(room).values()
+    ours = {o for room in LEARN for o in vars(room).values()
             if inspect.isclass(o) and issubclass(o, Callback) and o.__module__ == room.__name__}
     assert {FastPrecision, Taught, TurnTaker, ThresholdSwitcher} <= ours
     met = set()

@@ -12,7 +12,6 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.hook import hook_outputs
 from fastai.data.all import DataLoaders
-from fastai.learner import Learner
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 
 from ..nets.colour import ColourNet, chroma, luma, nearest_colour
 from .generator import part_learner, part_of
+from .learner import RestoringLearner
 from ..nets.blocks import computing_in
 from ..nets.backbone import Backbone, load_backbone
 
@@ -93,7 +93,7 @@ class Taught(Callback):
     def after_fit(self): self.maps.remove()
 
 # %% ../../nbs/46_learn.colour.ipynb #366eed3c
-@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls'])
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls', 'whole'])
 def colour_learner(
     dls:DataLoaders, # Batches of (black-and-white, clean): `get_dls(mix='colourless')`
     net:nn.Module, # Whose `colourer` learns: a `RestorerNet`; or the `ColourNet` itself
@@ -101,8 +101,8 @@ def colour_learner(
     wd:float=1e-2, # Weight decay
     cbs=None, # More callbacks
     **kwargs
-) -> Learner:
+) -> RestoringLearner: # Restores with the whole network, if `net` is that
     "A learner for the network that colours. Raises RestorerError when `net` has none, WeightsError for a teacher's weights that are missing or unfit."
     student = ColourStudent(part_of(net, 'colourer'))
     taught = [Taught(load_backbone('squeezenet1_1', None if teacher is True else teacher))] if teacher else []
-    return part_learner(dls, student, ColourLoss(), wd=wd, cbs=[*taught, *L(cbs)], **kwargs)
+    return part_learner(dls, student, ColourLoss(), wd=wd, whole=net, cbs=[*taught, *L(cbs)], **kwargs)

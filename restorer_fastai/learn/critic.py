@@ -60,7 +60,7 @@ def critic_dls(
                        TfmdDL(valid, bs=bs, **kwargs), device=device)
 
 # %% ../../nbs/47_learn.critic.ipynb #f0b1d603
-@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls'])
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls', 'whole'])
 def critic_learner(
     dls:DataLoaders, # What `critic_dls` made
     nf:int=128, # Channels of the first layer
@@ -68,6 +68,6 @@ def critic_learner(
     wd:float=1e-3, # Weight decay
     **kwargs
 ) -> Learner: # Shows the accuracy
-    "A learner for the critic: binary cross-entropy on logits, averaged over its opinions."
+    "A learner for the critic: binary cross-entropy on logits, averaged over its opinions. It restores nothing: `predict` and `export` raise RestorerError."
     net, kwargs = net or CriticNet(nf), dict(metrics=accuracy_thresh_expand) | kwargs
     return part_learner(dls, net, AdaptiveLoss(nn.BCEWithLogitsLoss()), wd=wd, **kwargs)

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
-from fastai.callback.schedule import *
+from fastai.callback.schedule import * # gives every `Learner` its `fit_one_cycle` and `lr_find`
 from fastai.data.all import DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import Adam
@@ -87,12 +87,15 @@ def part_learner(
     part:str='', # Name of the submodule of `model` that learns; '': all of it
     opt_func=None, # Optimiser; None: `FINE_ADAM`
     cbs=None, # More callbacks
-    cls:type=Learner, # What kind of learner
+    cls:type=RestoringLearner, # What kind of learner
+    whole:nn.Module|None=None, # Where `model` is a part: the `RestorerNet` around it, which the learner predicts with and exports
     **kwargs
-) -> Learner:
+) -> RestoringLearner:
     "A learner for a network or a part of it, as this project makes them all."
     if part: kwargs = dict(splitter=partial(only_part, part=part)) | kwargs
-    return cls(dls, model.to(dls.device), loss_func=loss_func, opt_func=opt_func or FINE_ADAM, cbs=[FastPrecision(), *L(cbs)], **kwargs)
+    learn = cls(dls, model.to(dls.device), loss_func=loss_func, opt_func=opt_func or FINE_ADAM, cbs=[FastPrecision(), *L(cbs)], **kwargs)
+    learn.whole_net = whole
+    return learn
 
 # %% ../../nbs/43_learn.generator.ipynb #4a1ddd97
 PART_SETTINGS = dict(looker='look: true', holes='holes: 48', colourer='colours: true') # part of a restorer -> the setting of `NetConfig` that builds it
@@ -124,7 +127,7 @@ def new_generator(
     return net
 
 # %% ../../nbs/43_learn.generator.ipynb #58c468aa
-@delegates(part_learner, but=['model', 'loss_func', 'part', 'splitter', 'cls'])
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'splitter', 'cls', 'whole'])
 def generator_learner(
     dls:DataLoaders, # Batches of (degraded, clean) in [0, 1]
     config:NetConfig=NetConfig(), # The network
@@ -137,7 +140,7 @@ def generator_learner(
     "A learner for the generator, fastai's U-Net under the project's contract; exported, it restores whole photos."
     new = net is None
     if new: net = new_generator(config, pretrained)
-    learn = part_learner(dls, net, get_loss(loss), cls=RestoringLearner, wd=wd, splitter=generator_splitter, **kwargs)
+    learn = part_learner(dls, net, get_loss(loss), wd=wd, splitter=generator_splitter, **kwargs)
     if new and pretrained: learn.freeze_to(1)
     return learn
 

@@ -9,13 +9,13 @@ __all__ = ['hole_truth', 'hole_loss', 'hole_iou', 'HoleStudent', 'hole_learner']
 import numpy as np
 import torch
 from fastai.data.all import DataLoaders
-from fastai.learner import Learner
 from fastcore.meta import delegates
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..degrade.mixes import hole_map, Plan
 from .generator import part_learner, part_of
+from .learner import RestoringLearner
 from ..nets.blocks import computing_in
 from ..nets.restorer import RestorerNet
 from .frame import told_mode
@@ -77,13 +77,13 @@ class HoleStudent(nn.Module):
         with computing_in(x.device, self.compute_dtype): return self.net.holes(x)
 
 # %% ../../nbs/45_learn.holes.ipynb #a50d54bd
-@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls'])
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls', 'whole'])
 def hole_learner(
     dls:DataLoaders, # Batches of (part, thumbnail, mode, lost): `get_dls(..., view='part', truth=hole_truth)`
     net:RestorerNet, # Whose `holes` learn; the rest of it rests
     wd:float=1e-3, # Weight decay
     **kwargs
-) -> Learner: # Shows `hole_iou`
+) -> RestoringLearner: # Shows `hole_iou`; restores with the whole network
     "A learner for the network that finds holes. Raises RestorerError when `net` has none."
     part_of(net, 'holes')
-    return part_learner(dls, HoleStudent(net), hole_loss, part='net.holes', wd=wd, **(dict(metrics=hole_iou) | kwargs))
+    return part_learner(dls, HoleStudent(net), hole_loss, part='net.holes', wd=wd, whole=net, **(dict(metrics=hole_iou) | kwargs))

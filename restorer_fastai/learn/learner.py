@@ -13,6 +13,7 @@ import torch
 from fastai.data.core import DataLoaders, Datasets, TfmdDL
 from fastai.learner import Learner
 from fastai.torch_core import TensorImage
+from fastcore.basics import patch
 from fasttransform import Transform
 from PIL import Image
 from torch import Tensor, nn
@@ -78,20 +79,28 @@ def whole_photo_dls(
     loaders = [TfmdDL(photos, bs=1, after_batch=[_ShowLevels()], num_workers=0, device=device) for _ in range(2)]
     return WholePhotoLoaders(*loaders, device=device)
 
+# %% ../../nbs/41_learn.learner.ipynb #a41c07f1
+def _photos_in(dl, loaders):
+    "The photos in a loader that `test_dl` made; None for `loaders`, and for rows of a data set, which come with their truth."
+    ds, own = getattr(dl, 'dataset', None), [o.dataset for o in loaders]
+    if not isinstance(ds, Datasets) or any(ds is o for o in own): return None
+    if not len(ds): raise RestorerError('this loader holds no photos: make one with `learn.test_dl(photos)`, or ask `learn.whole_photos()`')
+    first, photos = ds.tls[0], list(ds.items)
+    if any(isinstance(o, OpenWhole) for o in first.tfms.fs): return photos
+    kin = [o for o in own if isinstance(o, Datasets) and o.tls[0].types is first.types is not None] # `test_dl` hands this list on
+    rows = isinstance(photos[0], tuple) or any(len(o.tls) == len(ds.tls) > 1 for o in kin)
+    return photos if kin and not rows else None
+
 # %% ../../nbs/41_learn.learner.ipynb #0450583e
 class RestoringLearner(Learner):
     "A `Learner` from photos to photos: trains on squares that its loaders damage, predicts and exports for whole photos that nobody damages."
-    def whole_photos(self)->Learner: # Around a copy of the network, on the CPU; no callbacks of the training, none of its photos
-        "What `export` writes: `predict` takes a path, a Pillow image, an array or a tensor of any size."
-        model = getattr(self.model, 'module', self.model) # of several processes
-        net = plain_copy(getattr(model, 'generator', model))
-        return Learner(whole_photo_dls('cpu'), WholePhotos(net), loss_func=nn.MSELoss(), path=self.path, model_dir=self.model_dir)
+    whole_net = None # The `RestorerNet` a part of which learns here; None: it is the model, or the model's `generator`
 
     def export(self,
         fname='export.pkl', # Name, in the learner's `path`, or a whole path
         **kwargs # As in fastai: `pickle_module`, `pickle_protocol`
     ):
-        "Write what restores, for `load_learner(fname).predict(photo)` in any program that can import restorer_fastai."
+        "Write what restores, for `load_learner(fname).predict(photo)` in any program that can import restorer_fastai. Raises as `restorer`."
         self.whole_photos().export(fname, **kwargs)
 
     def predict(self,
@@ -99,5 +108,38 @@ class RestoringLearner(Learner):
         rm_type_tfms=None, # As in fastai; there are no types to remove here
         with_input:bool=False, # Return the photo as it was, too, first
     )->tuple: # (restored photo (3, H, W) uint8, the same as float in [0, 1], once more), as fastai's `predict` answers
-        "Restore one photo."
+        "Restore one photo. Raises as `restorer`."
         return self.whole_photos().predict(item, rm_type_tfms=rm_type_tfms, with_input=with_input)
+
+    def get_preds(self,
+        ds_idx:int=1, # As in fastai: 0 for the training loader, 1 for the validation loader
+        dl=None, # Another loader; one that `test_dl` made is restored as `predict` does it: whole photos, each at its size
+        *args, **kwargs # As in fastai
+    )->tuple: # As in fastai
+        "Answers to the learner's own batches, or whole photos restored. Raises as `restorer`."
+        if (photos := _photos_in(dl, self.dls.loaders)) is None: return super().get_preds(ds_idx, dl, *args, **kwargs)
+        whole = self.whole_photos()
+        return whole.get_preds(1, whole.dls.test_dl(photos), *args, **kwargs)
+
+# %% ../../nbs/41_learn.learner.ipynb #a41c07f3
+@patch
+def restorer(self:RestoringLearner)->RestorerNet: # The learner's own, no copy
+    "The network that restores whole photos. Raises RestorerError when there is none: a critic learns here, or a part on its own."
+    model = getattr(self.model, 'module', self.model) # of several processes
+    for net in (self.whole_net, model, getattr(model, 'generator', None)):
+        if isinstance(net, RestorerNet): return net
+    raise RestorerError(f'what learns here ({type(model).__name__}) restores no photos: export the learner of a whole `RestorerNet`, such as '
+                        '`generator_learner(dls, net=net)`, or make this one with the whole network instead of a part of it')
+
+@patch
+def whole_photos(self:RestoringLearner)->Learner: # Around a copy of the network, on the CPU; no callbacks of the training, none of its photos
+    "What `export` writes: `predict` takes a path, a Pillow image, an array or a tensor of any size. Raises as `restorer`."
+    net = plain_copy(self.restorer())
+    return Learner(whole_photo_dls('cpu'), WholePhotos(net), loss_func=nn.MSELoss(), path=self.path, model_dir=self.model_dir)
+
+@patch
+def test_dl(self:RestoringLearner,
+    photos, # Paths, Pillow images, arrays, tensors, in any mixture
+)->TfmdDL: # For `get_preds(dl=...)`
+    "A loader of whole photos: nothing is cut, nothing damaged."
+    return whole_photo_dls('cpu').test_dl(photos)

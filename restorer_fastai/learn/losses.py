@@ -7,7 +7,6 @@ __all__ = ['PERCEPTUAL_LAYERS', 'LOSSES', 'CharbonnierLoss', 'PSNRLoss', 'gram_m
            'AdversarialLoss', 'LossWithParts', 'WeightedLoss', 'as_weighted', 'get_loss', 'PartMetric', 'LossParts']
 
 # %% ../../nbs/40_learn.losses.ipynb #c4cf9080
-import os
 import re
 from pathlib import Path
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MIN_SIZE', 'OPTIMISERS', 'FROZEN', 'COIN', 'STAGE_KINDS', 'RecipeError', 'check_choice', 'Stage', 'PartStage',
-           'LookStage', 'ColourStage', 'HolesStage', 'RestoringStage', 'GeneratorStage', 'WithCritic', 'CriticStage',
+           'FrameStage', 'ColourStage', 'HolesStage', 'RestoringStage', 'GeneratorStage', 'WithCritic', 'CriticStage',
            'GanStage', 'kinds_at_hand', 'make_stage']
 
 # %% ../../nbs/52_train.kinds.ipynb #4a0c1687
@@ -28,7 +28,7 @@ from ..nets.weights import load_weights, save_weights
 from ..score.metrics import psnr_metric, RestorationScore, ssim_metric
 from ..learn.colour import colour_learner
 from ..learn.critic import critic_dls, critic_learner
-from ..learn.frame import look_learner, look_truth, told_mode
+from ..learn.frame import frame_learner, frame_truth, told_mode
 from ..learn.callbacks import HeadOnly, NormsAtRest, WeightEMA
 from ..learn.gan import GanLearner, TurnLog
 from ..learn.generator import FINE_ADAM, generator_learner, slower_encoder
@@ -236,7 +236,7 @@ class PartStage(Stage):
 
 # %% ../../nbs/52_train.kinds.ipynb #0e309a2b
 @dataclass(frozen=True)
-class LookStage(PartStage):
+class FrameStage(PartStage):
     "What the frame is learns: sees whole photos and says which kind they are, and where their colours should be turned."
     kind, usual_view = 'look', 'frame'
     part = 'look', 'true'
@@ -244,8 +244,8 @@ class LookStage(PartStage):
     measures = dict(sign_accuracy='sign', kind_accuracy='accuracy')
     titles = dict(sign='Negatives told from positives, share', accuracy='Right answers, share')
 
-    def truth(self, recipe): return look_truth
-    def learner(self, recipe, nets, dls, **kwargs): return look_learner(dls, nets['generator'], **kwargs)
+    def truth(self, recipe): return frame_truth
+    def learner(self, recipe, nets, dls, **kwargs): return frame_learner(dls, nets['generator'], **kwargs)
 
 # %% ../../nbs/52_train.kinds.ipynb #21426b2e
 @dataclass(frozen=True)
@@ -387,8 +387,9 @@ class GanStage(WithCritic, RestoringStage):
 
     def columns(self, learn): return learn.turn_table.columns
 
-    def guard(self, state, title):
-        return super().guard(state, title, payer=lambda learn: 'generator' if learn.turn_taker.gen_mode else 'critic', floors=dict(critic=COIN))
+    def guard(self, state, title, **kwargs):
+        kwargs = dict(payer=lambda learn: 'generator' if learn.turn_taker.gen_mode else 'critic', floors=dict(critic=COIN)) | kwargs
+        return super().guard(state, title, **kwargs)
 
 # %% ../../nbs/52_train.kinds.ipynb #b1a7fcf0
 @patch
@@ -402,7 +403,7 @@ def fit(self:GanStage, learn, recipe, start_epoch=0):
     learn.fit_one_cycle(self.epochs, [self.lr, self.critic_lr], start_epoch=start_epoch, moms=(0., 0., 0.))
 
 # %% ../../nbs/52_train.kinds.ipynb #a65c623b
-STAGE_KINDS = {o.kind: o for o in (LookStage, ColourStage, HolesStage, GeneratorStage, CriticStage, GanStage)}
+STAGE_KINDS = {o.kind: o for o in (FrameStage, ColourStage, HolesStage, GeneratorStage, CriticStage, GanStage)}
 
 def _is_default(name, value): # an older recipe, written out, has the settings of all kinds in every stage
     return any(f.name == name and f.default in (value, tuple(value) if isinstance(value, list) else value) for o in kinds_at_hand() for f in fields(o))
