@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import typer
 
+from fastai.losses import MSELossFlat
 from restorer_fastai.cli import app
+from restorer_fastai.learn.learner import RestoringLearner, whole_photo_dls
+from restorer_fastai.nets.weights import load_weights
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 README = (CHECKOUT/'README.md').read_text(encoding='utf-8')
@@ -39,7 +42,8 @@ def test_the_readme_and_the_demo_show_commands(): assert len(restorer_lines('\n'
 def test_python_in_the_readme_runs(tmp_path, monkeypatch, tiny_model, samples):
     (tmp_path/'run').mkdir()
     (tmp_path/'run'/'model.safetensors').write_bytes(tiny_model.read_bytes())
-    (tmp_path/'old.jpg').write_bytes((samples/'held_out'/'china.jpg').read_bytes())
+    for name in ('old.jpg', 'older.png'): (tmp_path/name).write_bytes((samples/'held_out'/'china.jpg').read_bytes()) # a name does not make a photo
+    RestoringLearner(whole_photo_dls('cpu'), load_weights(tiny_model)[0], loss_func=MSELossFlat(), path=tmp_path).export('export.pkl')
     monkeypatch.chdir(tmp_path)
     exec('\n'.join(blocks('python')), {})
     assert (tmp_path/'restored.png').stat().st_size > 10_000

@@ -158,7 +158,8 @@ def processor_of(
 ) -> str: # As the maker calls it
     "The name of a processor or GPU."
     if device.type == 'cuda': return torch.cuda.get_device_name(device)
-    try: return next(o.split(':', 1)[1].strip() for o in open('/proc/cpuinfo', encoding='utf-8') if o.startswith('model name'))
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as f: return next(o.split(':', 1)[1].strip() for o in f if o.startswith('model name'))
     except (OSError, StopIteration): return platform.processor() or platform.machine()
 
 # %% ../../nbs/51_train.log.ipynb #ea141a9b
