@@ -117,7 +117,7 @@ test-latest: $(LATEST)/.made
 	$(SAY) 'nbdev 3 in the same tree: export and clean change nothing, two notebooks pass'
 	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade 'nbdev>=3.3,<4' nbconvert
 	$(LATEST_BIN)/python tools/check_notebooks.py
-	$(foreach o,$(NBDEV3_TESTS),$(LATEST_BIN)/nbdev-test nbs/$(o).ipynb --do_print &&) true
+	$(foreach o,$(NBDEV3_TESTS),$(LATEST_BIN)/nbdev-test nbs/$(o).ipynb --do-print &&) true
 
 check: $(VENV)/.installed-dev
 	$(SAY) 'Notebooks clean and exported, README.md and links in step'
