@@ -33,7 +33,9 @@ from ..restore.learners import *
 from ..restore.graph import *
 from ..restore.options import *
 from ..restore.tiles import *
+from ..restore.drawing import *
 from ..restore.look import *
+from ..restore.holes import *
 from ..restore.pixels import *
 from ..restore.roll import *
 from ..restore.invented import *

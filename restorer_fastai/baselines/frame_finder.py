@@ -23,6 +23,7 @@ def reduce_scan(
     scale = short / min(img.shape[:2])
     small = img.astype(np.float32, copy=False)
     if scale < 1: small = cv2.resize(small, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = np.clip(small, 0, 1) # white that was resampled is 1.0000001 here and there
     return cv2.medianBlur(small, 3) if min(small.shape[:2]) >= 8 else small
 
 # %% ../../nbs/17_baselines.frame_finder.ipynb #92511ed7
@@ -76,16 +77,17 @@ def as_base(
 ) -> np.ndarray: # (3,) float32
     "The film base that was told, else the one that is found. Raises `RestorerError` if it is no colour."
     base = find_film_base(scans) if base is None else np.asarray(base, np.float32)
-    if base.shape != (3,) or not (0 <= base.min() and base.max() <= 1):
+    if base.shape != (3,) or not (-1e-3 <= base.min() and base.max() <= 1 + 1e-3): # who computes a base rounds it
         raise RestorerError(f'A film base is three sRGB values from 0 to 1, not {base.tolist()}.')
-    return base
+    return np.clip(base, 0, 1)
 
 # %% ../../nbs/17_baselines.frame_finder.ipynb #a65b502f
 def find_film_base(
     scans,  # A scan (H, W, 3), float in [0, 1], or a list of scans of one roll
 ) -> np.ndarray: # (3,) sRGB of the unexposed film
     "The colour of the film base, found without help; of several frames the clearest film counts. Raises `RestorerError` for no scans."
-    return linear_to_srgb(10 ** -np.min([_base_density(s) for s in as_roll(scans)], axis=0)).astype(np.float32)
+    base = linear_to_srgb(10 ** -np.min([_base_density(s) for s in as_roll(scans)], axis=0))
+    return np.clip(base, 0, 1).astype(np.float32) # resampling and rounding overshoot; what is found must pass for what may be told
 
 # %% ../../nbs/17_baselines.frame_finder.ipynb #a52d638f
 def _picture(img, base):

@@ -39,16 +39,13 @@ def fill_from_around(
     return x
 
 # %% ../../nbs/24_nets.holes.ipynb #93e88ba7
-def _filled(x, mask): return x.lerp(fill_from_around(x, (1 - 2*mask).clamp(min=0)), mask) # what is in doubt tells others nothing
-def _whole(x, mask): return x.clone()
-
 def fill_holes(
     x:Tensor, # Photos (N, 3, H, W); H and W multiples of 32
     mask:Tensor, # (N, 1, H, W): how surely nothing is left of a pixel, 0 to 1
 ) -> Tensor: # (N, 3, H, W)
     "Replace what is in the mask by what is around it."
-    if torch.compiler.is_compiling(): return torch.cond(mask.any(), _filled, _whole, (x, mask)) # a graph keeps both ways
-    return _filled(x, mask) if mask.any() else x # most photos are whole
+    if not mask.any(): return x # most photos are whole
+    return x.lerp(fill_from_around(x, (1 - 2*mask).clamp(min=0)), mask) # what is in doubt tells others nothing
 
 # %% ../../nbs/24_nets.holes.ipynb #470512ef
 def unevenness(

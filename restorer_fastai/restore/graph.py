@@ -15,8 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..photo.disk import write_beside
 from ..nets.blocks import InFloat32, bf16_is_fast
-from ..nets.restorer import Repairs, RestorerNet, plain_copy
-from ..nets.frame import LooksFirst
+from ..nets.restorer import FindsHoles, Repairs, RestorerNet, plain_copy
 from ..nets.unet import ResNetBlock
 from ..nets.weights import content_hash
 from ..photo.errors import WeightsError
@@ -64,7 +63,7 @@ def fold_norms(
     return FoldedNet(copy.to(net.mean.device)).eval().requires_grad_(False)
 
 # %% ../../nbs/58_restore.graph.ipynb #ff78f62a
-GRAPH_CONTRACT = 1 # version of what a graph file promises
+GRAPH_CONTRACT = 2 # version of what a graph file promises: it takes photos whose holes are filled
 _MARK = b'restorer_fastai_graph'
 
 def weights_hash(
@@ -89,6 +88,7 @@ def _read_label(path):
             contract, left, expected = int(label['contract']), int(label['size']), label['sha256']
         except (ValueError, TypeError, KeyError): raise WeightsError(path, 'its label is damaged', 'Write it again with `export_onnx`.') from None
         if contract > GRAPH_CONTRACT: raise WeightsError(path, 'it was written by a newer program', 'Upgrade: `pip install -U restorer_fastai`.')
+        if contract < GRAPH_CONTRACT: raise WeightsError(path, 'it was written by an older program', 'Write it again with `export_onnx`.')
         f.seek(0)
         while left > 0 and (block := f.read(min(left, 2**20))): left -= len(block); h.update(block)
     if h.hexdigest() != expected: raise WeightsError(path, 'it is damaged (the content hash differs)', 'Write it again with `export_onnx`.')
@@ -103,7 +103,7 @@ class _Graph(nn.Module):
     "The folded network with tensors only, for tracing."
     def __init__(self, net): super().__init__(); self.net = net
     def forward(self, photo, vector=None):
-        return self.net.repair(photo, vector)
+        return self.net.repair(photo, vector, filled=True)
 
 # %% ../../nbs/58_restore.graph.ipynb #f71ea6a2
 def _trace(net):
@@ -133,20 +133,20 @@ def write_graph(
     return Path(path)
 
 # %% ../../nbs/58_restore.graph.ipynb #d40c3b31
-class GraphNet(LooksFirst):
-    "A compiled graph under the contract of `RestorerNet`, on the CPU. Made by `load_graph`."
+class GraphNet(FindsHoles):
+    "A compiled graph that looks and finds holes as the `RestorerNet` does, and repairs what it is told is filled; on the CPU. Made by `load_graph`."
     def __init__(self,
         net, # `RestorerNet` the graph was made of
         compiled, # `openvino.CompiledModel`
     ):
         super().__init__()
-        self.looker, self.colourer, self.compiled = net.looker, net.colourer, compiled
+        self.looker, self.colourer, self.holes, self.compiled = net.looker, net.colourer, net.holes, compiled
 
     def forward(self,
         x:Tensor, # (1, 3, H, W) in [0, 1]; H and W multiples of 32
         context, # What `look` returned
     ) -> Tensor: # (1, 3, H, W), about [0, 1]
-        "Restore a photo, crop or tile."
+        "Restore a photo, crop or tile whose holes are filled, whatever the context says."
         inputs = [x] if context.vector is None else [x, context.vector]
         request = self.compiled.create_infer_request() # its own, for two threads may restore at once
         return torch.from_numpy(request.infer([t.contiguous().numpy() for t in inputs], share_inputs=True)[0].copy())

@@ -6,6 +6,7 @@
 __all__ = ['Restorer']
 
 # %% ../../nbs/69_restore.restorer.ipynb #4bdeea7b
+import warnings
 from pathlib import Path
 import torch
 from fastcore.basics import patch
@@ -19,7 +20,7 @@ from .graph import fast_network, write_graph
 from .learners import network_from_learner, open_learner
 from .look import look_at
 from .options import AlbumOptions, FileOptions, RestoreOptions, sort_wishes
-from .pixels import in_its_kind, restore_array
+from .pixels import in_its_kind, restore_array, what_to_fill
 from .plan import Job, plan_album
 from .tiles import TiledNet
 
@@ -115,9 +116,15 @@ def restore(self:Restorer,
     on_tile=None, # Called with (tiles done, tiles in all) after each tile
 ): # The restored photo: same kind and size (or as much larger as the network makes it); RGB; for a path numpy (H, W, 3), uint8 or uint16
     """Restore one photo of any size. Raises `PhotoError` for an unreadable file, `RestorerError` for what is no photo, for a mode or strength
-    that there is not, for `keep_luma` with a photo that is not black-and-white, and for a mask of another size."""
+    that there is not, for `keep_luma` with a photo that is not black-and-white, and for a mask of another size. Warns of what is doubtful: a photo that may
+    be a negative, one that was left as it is because it seems to be a drawing, one of which more seems lost than can be filled without being told."""
     options = RestoreOptions(mode, mask, strength, keep_luma)
-    return in_its_kind(photo, lambda img: restore_array(self, img, look_at(self.net, img, mode, self.device), options, on_tile))
+    def restored(img):
+        seen = look_at(self.net, img, mode, self.device)
+        filling = what_to_fill(self, img, seen, options)
+        for note in seen.notes + filling.notes: warnings.warn(note, stacklevel=4)
+        return restore_array(self, img, seen, options, on_tile, filling)
+    return in_its_kind(photo, restored)
 
 # %% ../../nbs/69_restore.restorer.ipynb #d5ffb3a3
 @patch
