@@ -165,10 +165,14 @@ def _meaning(limits):
             f'Even: worst mean change (levels) and worst share changed of areas that are even by construction. Step: the largest put into a 16-bit ramp, in levels. Limits: none inverted, no failure, each '
             f'picture ≥ {limits.psnr:g} dB, even areas ≤ {limits.even_mean:g} levels and < {limits.even_changed:.0%} changed, steps < {limits.step:g}; of negatives, at least {limits.found:.0%} found.')
 
-# %% ../../nbs/39b_score.harm.ipynb #8fad45bf
-def _small(x, longest=320):
-    s = longest/max(x.shape)
-    return cv2.resize(x, None, fx=s, fy=s, interpolation=cv2.INTER_AREA) if s < 1 and min(x.shape[:2])*s >= 1 else x
+# %% ../../nbs/39b_score.harm.ipynb #69bae2ee
+def _small(x, side=320):
+    "A copy on a light grey square."
+    scale = min(1., side/max(x.shape))
+    size = [max(1, round(n*scale)) for n in x.shape[:2]]
+    out, (y, x0) = np.full((side, side, 3), .9, np.float32), ((side - n)//2 for n in size)
+    out[y:y + size[0], x0:x0 + size[1]] = cv2.resize(x, size[::-1], interpolation=cv2.INTER_AREA)
+    return out
 
 class WorstPictures:
     "Small copies of the worst pictures of each group, source and result: give it to `do_no_harm` as `each`."

@@ -457,7 +457,7 @@ def _hard_light():
     real = dict(moon='moon.png', galaxies='hubble_deep_field.jpg', retina='retina.jpg', tissue='ihc.png')
     return {k: Specimen(to_uint8(o.clip(0, 1))) for k, o in made.items()} | {k: Specimen(_cover(_scikit_picture(o), 400, 300), mode='black_and_white' if k == 'moon' else 'photo') for k, o in real.items()}
 
-# %% ../../nbs/39a_score.material.ipynb #2cba60c7
+# %% ../../nbs/39a_score.material.ipynb #1ed4498e
 def ramp(
     first=(0., 0., 0.), # RGB at the left, in [0, 1]
     last=(1., 1., 1.),  # RGB at the right
@@ -468,11 +468,12 @@ def ramp(
     "A plain ramp from one colour to another."
     row = np.linspace(first, last, width)
     img = np.rint(row*(2**bits - 1)).astype(np.uint16 if bits == 16 else np.uint8)
-    return Specimen(np.repeat(img[None], height, 0), smooth=bits == 16)
+    grey = np.ptp(img, axis=1).max() == 0 # who sees grey alone may call it black-and-white
+    return Specimen(np.repeat(img[None], height, 0), mode='black_and_white' if grey else 'photo', smooth=bits == 16)
 
 def _squares(size, light=(255,)*3, dark=(0,)*3, width=400, height=300):
     y, x = np.mgrid[:height, :width]//size
-    return Specimen(np.where(((x + y) % 2)[..., None], np.uint8(light), np.uint8(dark)))
+    return Specimen(np.where(((x + y) % 2)[..., None], np.uint8(light), np.uint8(dark)), mode='black_and_white')
 
 def _patches(seed=0):
     "24 colours on black, in two sizes of grey."
@@ -482,11 +483,11 @@ def _patches(seed=0):
     for i, c in enumerate(colours): img[8 + 68*(i//6):68 + 68*(i//6), 8 + 68*(i % 6):68 + 68*(i % 6)] = c
     return Specimen(img, even_part((img == 0).all(2), 1))
 
-# %% ../../nbs/39a_score.material.ipynb #6caa999a
+# %% ../../nbs/39a_score.material.ipynb #6ba94b8e
 def _rings(size=320):
     "Rings that become finer to the outside: every frequency once."
     y, x = np.mgrid[:size, :size] - size/2
-    return Specimen(to_uint8(np.repeat((.5 + .5*np.cos((x*x + y*y)*np.pi/size*.8))[..., None], 3, 2).astype(np.float32)))
+    return Specimen(to_uint8(np.repeat((.5 + .5*np.cos((x*x + y*y)*np.pi/size*.8))[..., None], 3, 2).astype(np.float32)), mode='black_and_white')
 
 def _charts():
     "Ramps of 8 and 16 bits, colours, checkerboards, rings."
