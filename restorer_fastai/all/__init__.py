@@ -51,6 +51,8 @@ from ..score.tasks import *
 from ..score.evaluate import *
 from ..score.tables import *
 from ..score.benchmark import *
+from ..score.material import *
+from ..score.harm import *
 from ..learn.losses import *
 from ..learn.learner import *
 from ..learn.callbacks import *
