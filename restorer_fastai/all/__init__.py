@@ -34,8 +34,9 @@ from ..restore.graph import *
 from ..restore.options import *
 from ..restore.tiles import *
 from ..restore.drawing import *
-from ..restore.look import *
 from ..restore.holes import *
+from ..restore.even import *
+from ..restore.look import *
 from ..restore.pixels import *
 from ..restore.roll import *
 from ..restore.invented import *

@@ -18,7 +18,7 @@ from ..photo.writing import save_photo
 from .invented import COLOURED, FILLED, invented_beside, invented_path, is_invented, mark_invented
 from .look import Seen, look_at, turn_colours
 from .options import FileOptions, RestoreOptions
-from .pixels import enlarged_rows, restore_array, what_to_fill
+from .pixels import enlarged_rows, restore_array, what_to_do
 from .plan import Job, check_jobs
 from .tiles import TiledNet
 
@@ -100,9 +100,9 @@ def _write_restored(tiled, job, options, quality, seen, on_tile):
     "Restore one photo that was claimed."
     photo, roll = open_photo(job.photo), seen is not None
     seen = seen or look_at(tiled.net, photo.pixels, options.mode, tiled.device)
-    filling = what_to_fill(tiled, photo.pixels, seen, options)
-    y = restore_array(tiled, photo.pixels, seen, options, on_tile, filling)
-    notes = (*seen.notes, *filling.notes, *what_is_lacking(photo, job.result))
+    treatment = what_to_do(tiled, photo.pixels, seen, options)
+    y = restore_array(tiled, photo.pixels, seen, options, on_tile, treatment)
+    notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result))
     marks = _marks(tiled, photo.pixels, y, seen) if job.invented else None
     record = describe(tiled, seen, options, marks, roll=roll, quality=quality, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():

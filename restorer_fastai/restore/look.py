@@ -15,6 +15,7 @@ from ..nets.colour import luma
 from ..nets.frame import FRAME_KINDS, MODES, colour_transform, may_be_negative
 from ..photo.pixels import from_tensor, to_tensor
 from .drawing import is_drawing
+from .even import is_graphic
 from .options import check_mode
 
 # %% ../../nbs/61_restore.look.ipynb #d8c58d69
@@ -74,7 +75,7 @@ class Seen(NamedTuple):
     context:Any # What the network's `look` answered, for `forward`
     mode:str|None # What the photo is taken for; None: nobody knows
     colours:torch.Tensor|None=None # What a black-and-white photo could have had: (1, 2, h, w), see `ColourNet.guess`
-    drawing:bool=False # Is it a drawing or a page, which is left as it is?
+    drawing:bool=False # Is it a drawing, a page or a graphic, which is left as it is?
     notes:tuple=() # What whoever gets the result should know, in words
 
 # %% ../../nbs/61_restore.look.ipynb #6a12a961
@@ -100,7 +101,7 @@ def decide(
 
 # %% ../../nbs/61_restore.look.ipynb #370ff6e5
 PERHAPS_NEGATIVE = 'it may be a negative, but not surely enough to be turned; if it is one, say so: mode negative (--mode negative)'
-LEFT_AS_IT_IS = 'taken for a drawing or a page of text, and left as it is; to restore it all the same, say what it is: mode photo or black_and_white (--mode photo)'
+LEFT_AS_IT_IS = 'taken for a drawing, a page of text or a graphic, and left as it is; to restore it all the same, say what it is: mode photo or black_and_white (--mode photo)'
 
 def doubts(
     context, # What the network answered, asked without a mode
@@ -144,6 +145,6 @@ def look_at(
     context = net.look(thumb, mode)
     if taken_for(context) is None: return Seen(context, mode) # a network that sees nothing in it
     if mode is not None: return see_as(net, thumb, mode, context) # told is told
-    if is_drawing(img): return Seen(net.look(thumb, 'photo'), 'photo', drawing=True, notes=(LEFT_AS_IT_IS,))
+    if is_drawing(img) or is_graphic(img): return Seen(net.look(thumb, 'photo'), 'photo', drawing=True, notes=(LEFT_AS_IT_IS,))
     mode = decide(net, thumb, context)
     return see_as(net, thumb, mode, context)._replace(notes=doubts(context, mode))

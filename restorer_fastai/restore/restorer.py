@@ -20,7 +20,7 @@ from .graph import fast_network, write_graph
 from .learners import network_from_learner, open_learner
 from .look import look_at
 from .options import AlbumOptions, FileOptions, RestoreOptions, sort_wishes
-from .pixels import in_its_kind, restore_array, what_to_fill
+from .pixels import in_its_kind, restore_array, what_to_do
 from .plan import Job, plan_album
 from .tiles import TiledNet
 
@@ -121,9 +121,9 @@ def restore(self:Restorer,
     options = RestoreOptions(mode, mask, strength, keep_luma)
     def restored(img):
         seen = look_at(self.net, img, mode, self.device)
-        filling = what_to_fill(self, img, seen, options)
-        for note in seen.notes + filling.notes: warnings.warn(note, stacklevel=4)
-        return restore_array(self, img, seen, options, on_tile, filling)
+        treatment = what_to_do(self, img, seen, options)
+        for note in seen.notes + treatment.notes: warnings.warn(note, stacklevel=4)
+        return restore_array(self, img, seen, options, on_tile, treatment)
     return in_its_kind(photo, restored)
 
 # %% ../../nbs/69_restore.restorer.ipynb #d5ffb3a3

@@ -163,10 +163,13 @@ def restore_strips(
     mask=None, # (H, W): 1 (or 255, if it is uint8) where nothing is left of the photo, 0 where it is whole
     prepare=None, # Called with the pixels (h, w, 3) of a tile, its rows and columns in the photo; gives what the network is to see, float
     on_tile=None, # Called with (tiles done, tiles in all) after each tile
+    hidden=None, # bool (H, W): what the network is not to see, and whose answer does not count
 ): # (first row, float32 (n, W·scale, 3) in [0, 1]), which is overwritten afterwards
     "Restore a photo in tiles; yields strips of the result from top to bottom."
     def answer(rows, columns):
-        here = img[np.ix_(rows, columns)]
-        lost = None if mask is None else to_float(mask[np.ix_(rows, columns)])
+        places = np.ix_(rows, columns)
+        here, lost, covered = img[places], None if mask is None else to_float(mask[places]), None if hidden is None else hidden[places]
+        if covered is not None and covered.all(): return np.zeros((tiled.scale*len(rows), tiled.scale*len(columns), 3), np.float32)
+        if covered is not None and covered.any(): lost = np.maximum(np.float32(covered), 0 if lost is None else lost)
         return run_tile(tiled, to_tensor(prepare(here, rows, columns) if prepare else here), context, lost)
     return in_strips(tiled, img.shape[:2], answer, 3, tiled.scale, on_tile)
