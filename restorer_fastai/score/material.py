@@ -20,7 +20,7 @@ from ..photo.pixels import rgb_to_grey, to_float, to_uint8
 from ..photo.reading import read_photo
 from ..photo.samples import SAMPLES, sample_photo
 
-# %% ../../nbs/39a_score.material.ipynb #497319d3
+# %% ../../nbs/39a_score.material.ipynb #a15995c3
 @dataclass(frozen=True, eq=False)
 class Specimen:
     "A picture in which nothing is to be mended, and what is known of it."
@@ -28,12 +28,13 @@ class Specimen:
     even:np.ndarray=None  # bool (H, W), True where the picture is even; None where nothing is known to be
     mode:str='photo'      # What it is: 'photo' (also drawings, text), 'black_and_white' (grey or toned), 'negative'
     smooth:bool=False     # Does it rise without any step?
-    may_change:bool=False # Could it be called faded or blurred with good reason? Then only its sign counts
+    may_change:bool=False # Could somebody with good reason call it faded, or a negative a photo? Then less is asked
 
     @property
-    def judged(self) -> str: # 'found', 'sign', 'luma' or 'pixels'
-        "What counts: that a negative is found; that a positive is not inverted; besides, that brightness alone, or every pixel, stays what it was."
-        return 'found' if self.mode == 'negative' else 'sign' if self.may_change else 'luma' if self.mode == 'black_and_white' else 'pixels'
+    def judged(self) -> str:
+        "What counts. Of negatives: that they are found, 'found', or nothing, 'doubtful'. Of positives: only that they are not inverted, 'sign'; besides, their brightness, 'luma', or every pixel, 'pixels'."
+        if self.mode == 'negative': return 'doubtful' if self.may_change else 'found'
+        return 'sign' if self.may_change else 'luma' if self.mode == 'black_and_white' else 'pixels'
 
 def even_part(
     same:np.ndarray, # bool (H, W), True where a picture has one colour
@@ -511,7 +512,7 @@ def _clean():
     "The sample photos."
     return {name: Specimen(_sample(name, *((300, 400) if name == 'grace_hopper' else (400, 300)))) for name in SAMPLES}
 
-# %% ../../nbs/39a_score.material.ipynb #5648d1a9
+# %% ../../nbs/39a_score.material.ipynb #367c9657
 def _film(name, stock, seed):
     "A colour negative of a sample photo, a little under- or overexposed."
     rng = np.random.default_rng(seed)
@@ -523,7 +524,7 @@ def _negatives():
     made = {f'film_{name}': _film(name, list(STOCKS)[i % len(STOCKS)], i) for i, name in enumerate(SAMPLES)}
     made |= {f'plain_{name}': Specimen(255 - _sample(name), mode='negative') for name in SAMPLES}
     bw = lambda name: 1 - .85*rgb_to_grey(to_float(_sample(name)))*np.float32([1, 1, 1]) - .05
-    return made | {f'bw_{name}': Specimen(to_uint8(bw(name).clip(0, 1)), mode='negative') for name in SAMPLES}
+    return made | {f'bw_{name}': Specimen(to_uint8(bw(name).clip(0, 1)), mode='negative', may_change=True) for name in SAMPLES}
 
 # %% ../../nbs/39a_score.material.ipynb #130690cc
 MATERIAL = dict(clean=_clean, lids=_lids, even=_even_areas, drawings=_drawings, text=_texts, screens=_screens, borders=_borders, toned=_toned_prints, light=_hard_light,
