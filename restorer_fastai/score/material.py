@@ -20,7 +20,7 @@ from ..photo.pixels import rgb_to_grey, to_float, to_uint8
 from ..photo.reading import read_photo
 from ..photo.samples import SAMPLES, sample_photo
 
-# %% ../../nbs/39a_score.material.ipynb #497319d3
+# %% ../../nbs/39a_score.material.ipynb #a15995c3
 @dataclass(frozen=True, eq=False)
 class Specimen:
     "A picture in which nothing is to be mended, and what is known of it."
@@ -28,12 +28,13 @@ class Specimen:
     even:np.ndarray=None  # bool (H, W), True where the picture is even; None where nothing is known to be
     mode:str='photo'      # What it is: 'photo' (also drawings, text), 'black_and_white' (grey or toned), 'negative'
     smooth:bool=False     # Does it rise without any step?
-    may_change:bool=False # Could it be called faded or blurred with good reason? Then only its sign counts
+    may_change:bool=False # Could somebody with good reason call it faded, or a negative a photo? Then less is asked
 
     @property
-    def judged(self) -> str: # 'found', 'sign', 'luma' or 'pixels'
-        "What counts: that a negative is found; that a positive is not inverted; besides, that brightness alone, or every pixel, stays what it was."
-        return 'found' if self.mode == 'negative' else 'sign' if self.may_change else 'luma' if self.mode == 'black_and_white' else 'pixels'
+    def judged(self) -> str:
+        "What counts. Of negatives: that they are found, 'found', or nothing, 'doubtful'. Of positives: only that they are not inverted, 'sign'; besides, their brightness, 'luma', or every pixel, 'pixels'."
+        if self.mode == 'negative': return 'doubtful' if self.may_change else 'found'
+        return 'sign' if self.may_change else 'luma' if self.mode == 'black_and_white' else 'pixels'
 
 def even_part(
     same:np.ndarray, # bool (H, W), True where a picture has one colour
@@ -90,7 +91,7 @@ def _lids():
     made |= {f'{k}_noise': _noisy(o) for k, o in made.items()} | {f'{k}_jpeg': _jpeg(o) for k, o in made.items()}
     return made | _odd_lids()
 
-# %% ../../nbs/39a_score.material.ipynb #a852a0be
+# %% ../../nbs/39a_score.material.ipynb #7207fdae
 def _askew(photo, tone, degrees, width=480, height=360):
     "A photo that was not laid straight."
     photo = _cover(photo, 300, 220)
@@ -107,10 +108,18 @@ def _four(tone, width=480, height=360):
         img[at], same[at] = _sample(name, 200, 140), False
     return Specimen(img, even_part(same))
 
+def _shadow(o):
+    "A lid that is a little open: darker to one side, and a soft shadow around the photo."
+    away = cv2.GaussianBlur(o.even.astype(np.float32), (0, 0), 14)
+    light = np.where(o.even, .86 + .11*away + .03*np.linspace(0, 1, o.even.shape[1]), 1)
+    return replace(o, img=np.rint(o.img*light[..., None]).astype(np.uint8))
+
 def _odd_lids():
+    cat = on_lid(sample_photo('chelsea'), LIDS['white'], .5)
     grey = on_lid(to_uint8(to_black_and_white(to_float(sample_photo('chelsea')))), LIDS['white'], .5)
     return dict(lid_askew=_askew(sample_photo('flower'), (255, 255, 255), 4), lid_askew_black=_askew(sample_photo('chelsea'), (0, 0, 0), -7),
-                lid_bw_photo=replace(grey, mode='black_and_white'), four_on_white=_four(255), four_on_black=_four(0), four_noise=_noisy(_four((244, 244, 240))))
+                lid_bw_photo=replace(grey, mode='black_and_white'), lid_16_bits=replace(cat, img=cat.img.astype(np.uint16)*257),
+                lid_shadow=_shadow(cat), four_on_white=_four(255), four_on_black=_four(0), four_noise=_noisy(_four((244, 244, 240))))
 
 # %% ../../nbs/39a_score.material.ipynb #2931369f
 def _blend(photo, alpha, tone):
@@ -130,7 +139,7 @@ def _clipped(photo, gain, lift=0.):
     solid = cv2.morphologyEx(((img == 255).all(2) | (img == 0).all(2)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8)) > 0
     return Specimen(img, even_part(solid, 2))
 
-# %% ../../nbs/39a_score.material.ipynb #9b09e039
+# %% ../../nbs/39a_score.material.ipynb #84d75231
 def _star(width, height):
     "1 inside a star, 0 outside: something cut out with scissors."
     t = np.arange(14)*np.pi/7
@@ -143,7 +152,8 @@ def _even_areas():
     face, cat, china = _sample('grace_hopper', 256, 320), _sample('chelsea'), _sample('china')
     sitter = np.maximum(_oval(256, 320, .5, .36, .3, .3, 3), _oval(256, 320, .5, 1.08, .48, .44, 3))
     oval = _oval(256, 320, .5, .5, .38, .46)
-    return dict(oval_on_white=_blend(face, oval, (255,)*3), oval_on_black=_blend(face, oval, (0,)*3), oval_soft=_blend(face, _oval(256, 320, .5, .5, .3, .36, 40), (250, 247, 240)),
+    bars = np.repeat((np.abs(np.arange(300) - 150) < 108)[:, None], 400, 1).astype(np.float32)
+    return dict(letterbox=_blend(_sample('rocket'), bars, (0,)*3), fisheye=_blend(china, _oval(400, 300, .5, .5, .375, .5), (0,)*3), oval_on_white=_blend(face, oval, (255,)*3), oval_on_black=_blend(face, oval, (0,)*3), oval_soft=_blend(face, _oval(256, 320, .5, .5, .3, .36, 40), (250, 247, 240)),
                 passport=_blend(face, sitter, (205, 214, 222)), passport_white=_blend(face, sitter, (255,)*3), cut_out=_blend(cat, _star(400, 300), (255,)*3),
                 cut_out_red=_blend(cat, _star(400, 300), (190, 30, 40)), high_key=_clipped(face, .55, .5), blown_sky=_clipped(china, 1.25, .1), clipped_highlights=_clipped(china, 2.),
                 clipped_cat=_clipped(cat, 1.9), crushed_shadows=_clipped(_sample('coffee'), 1.5, -.45))
@@ -170,7 +180,7 @@ def _inked(
     paper, ink3 = np.float32(paper)/255, ink[..., None]
     return Specimen(to_uint8(paper*(1 - ink3) + np.float32(colour)/255*ink3), even_part(ink == 0, 2) if paper.ndim == 1 else None)
 
-# %% ../../nbs/39a_score.material.ipynb #0f889697
+# %% ../../nbs/39a_score.material.ipynb #32985b08
 def _house(d, s):
     "A house in lines: perspective rays, a frame, a sun."
     for i in range(12): d.line((s*(20 + 30*i), s*280, s*200, s*20), fill=255, width=2*s)
@@ -189,7 +199,23 @@ def _shapes(d, s):
     d.polygon([(s*x, s*y) for x, y in ((40, 260), (120, 80), (170, 180), (230, 40), (360, 260))], fill=255)
     d.ellipse((s*60, s*30, s*100, s*70), fill=255)
 
-# %% ../../nbs/39a_score.material.ipynb #973e577d
+
+def _music(d, s, seed=5):
+    "Staves with notes."
+    rng = np.random.default_rng(seed)
+    for top in (30, 120, 210):
+        for i in range(5): d.line((s*16, s*(top + 10*i), s*384, s*(top + 10*i)), fill=255, width=s)
+        for x, step in zip(range(40, 380, 24), rng.integers(0, 9, 15)):
+            y = top + 5*int(step)
+            d.ellipse((s*(x - 6), s*(y - 4), s*(x + 6), s*(y + 4)), fill=255)
+            d.line((s*(x + 5), s*y, s*(x + 5), s*(y - 28)), fill=255, width=s)
+
+def _code(seed=6, cells=25, size=12):
+    "A square of black and white cells, as cameras read it."
+    ink = np.kron(np.random.default_rng(seed).random((cells, cells)) < .5, np.ones((size, size))).astype(np.float32)
+    return np.pad(ink, 2*size)
+
+# %% ../../nbs/39a_score.material.ipynb #08060bdc
 def _font(name, size):
     "A font that comes with matplotlib."
     import matplotlib
@@ -199,7 +225,8 @@ _CREAM, _BLUE_INK = (240, 230, 205), (40, 50, 110)
 
 def _drawings():
     "Lines and shapes: anti-aliased, bitonal, on white, cream, blue and black."
-    return dict(line_art=_inked(_coverage(_house)), line_art_bitonal=_inked(_coverage(_house, soft=False)), line_art_cream=_inked(_coverage(_house), (50, 40, 60), _CREAM),
+    return dict(line_art=_inked(_coverage(_house)), line_art_bitonal=_inked(_coverage(_house, soft=False)), music=_inked(_coverage(_music)), music_cream=_inked(_coverage(_music), (40, 35, 30), _CREAM), code=_inked(_code()),
+                line_art_cream=_inked(_coverage(_house), (50, 40, 60), _CREAM),
                 line_art_grey=_inked(_coverage(_house), (90,)*3, (228,)*3), plan=_inked(_coverage(_plan)), plan_bitonal=_inked(_coverage(_plan, soft=False)),
                 blueprint=_inked(_coverage(_plan), (235, 240, 250), (25, 55, 130)), chalk=_inked(_coverage(_house), (225, 225, 220), (35, 45, 40)),
                 paper_cut=_inked(_coverage(_shapes)), paper_cut_bitonal=_inked(_coverage(_shapes, soft=False)), paper_cut_red=_inked(_coverage(_shapes), (180, 30, 30), _CREAM))
@@ -511,7 +538,7 @@ def _clean():
     "The sample photos."
     return {name: Specimen(_sample(name, *((300, 400) if name == 'grace_hopper' else (400, 300)))) for name in SAMPLES}
 
-# %% ../../nbs/39a_score.material.ipynb #5648d1a9
+# %% ../../nbs/39a_score.material.ipynb #367c9657
 def _film(name, stock, seed):
     "A colour negative of a sample photo, a little under- or overexposed."
     rng = np.random.default_rng(seed)
@@ -523,7 +550,7 @@ def _negatives():
     made = {f'film_{name}': _film(name, list(STOCKS)[i % len(STOCKS)], i) for i, name in enumerate(SAMPLES)}
     made |= {f'plain_{name}': Specimen(255 - _sample(name), mode='negative') for name in SAMPLES}
     bw = lambda name: 1 - .85*rgb_to_grey(to_float(_sample(name)))*np.float32([1, 1, 1]) - .05
-    return made | {f'bw_{name}': Specimen(to_uint8(bw(name).clip(0, 1)), mode='negative') for name in SAMPLES}
+    return made | {f'bw_{name}': Specimen(to_uint8(bw(name).clip(0, 1)), mode='negative', may_change=True) for name in SAMPLES}
 
 # %% ../../nbs/39a_score.material.ipynb #130690cc
 MATERIAL = dict(clean=_clean, lids=_lids, even=_even_areas, drawings=_drawings, text=_texts, screens=_screens, borders=_borders, toned=_toned_prints, light=_hard_light,
