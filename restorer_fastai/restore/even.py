@@ -33,7 +33,7 @@ def cell_statistics(
         found.append((cells.mean((1, 3)), cells.std((1, 3)).max(2), (np.ptp(cells, axis=(1, 3)) == 0).all(2)))
     return Cells(*map(np.concatenate, zip(*found)))
 
-# %% ../../nbs/60c_restore.even.ipynb #55f424af
+# %% ../../nbs/60c_restore.even.ipynb #10239b0c
 GRAIN, STEP = 2.5, 2. # levels of 255: standard deviation in an even cell at most; difference between flat neighbours at most
 
 def even_cells(
@@ -41,9 +41,10 @@ def even_cells(
 )->np.ndarray: # uint8 (H/4, W/4): 1 for an even cell
     "Cells without grain, edges, or steps to their neighbours."
     import cv2 # here: it takes a moment to load
-    around = np.ones((3, 3), np.uint8)
-    apart = (cv2.dilate(cells.mean, around) - cv2.erode(cells.mean, around)).max(2)
-    return np.uint8((cells.varies <= GRAIN) & (apart <= STEP + 12*cells.varies))
+    around, smooth = np.ones((3, 3), np.uint8), cells.varies <= GRAIN
+    high, low = (np.where(smooth[..., None], cells.mean, np.float32(o)) for o in (-1e3, 1e3)) # an edge beside a cell says nothing about it
+    apart = (cv2.dilate(high, around) - cv2.erode(low, around)).max(2)
+    return np.uint8(smooth & (apart <= STEP + 12*cells.varies))
 
 # %% ../../nbs/60c_restore.even.ipynb #af8c84b6
 class Areas(NamedTuple):
