@@ -37,11 +37,14 @@ def looks_of_lines(
     dark, middle, light = np.percentile(paper, (5, 50, 95))
     return dict(paper=float((ink < PAPER).mean()), ink=float(drawn.mean()), thick=float(thick.sum()/max(drawn.sum(), 1)), light=float(middle), varies=float(light - dark))
 
-# %% ../../nbs/60a_restore.drawing.ipynb #01613a50
+# %% ../../nbs/60a_restore.drawing.ipynb #df97864f
 def is_drawing(
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
 )->bool:
     "Is a picture nothing but lines or letters on paper? Any that might be a photo is none; nor is one smaller than 64 pixels."
     if min(img.shape[:2]) < 64: return False
     o = looks_of_lines(img)
-    return o['paper'] > .6 and .002 < o['ink'] < .35 and o['thick'] < .1 and o['light'] > .6 and o['varies'] < .2
+    if o['paper'] < .6 or not .002 < o['ink'] < .35: return False
+    if o['thick'] < .02 and o['ink'] > .02: return o['light'] > .4 and o['varies'] < .55 # writing, badly lit
+    if o['thick'] < .1: return o['light'] > .6 and o['varies'] < .2
+    return o['thick'] < .3 and o['light'] > .75 and o['varies'] < .06 # headlines and pictures in print
