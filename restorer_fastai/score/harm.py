@@ -32,7 +32,7 @@ def is_inverted(
     if a.size < 64 or min(a.std(), b.std()) < 2/255: return False
     return bool(np.corrcoef(a.ravel(), b.ravel())[0, 1] < 0)
 
-# %% ../../nbs/39b_score.harm.ipynb #2a6a5383
+# %% ../../nbs/39b_score.harm.ipynb #da7db075
 VISIBLE = 8 # 8-bit levels: a change that is seen when the two photos are shown in turn
 
 def largest_step(
@@ -49,7 +49,8 @@ def changes(
     "How much a restorer changed."
     difference = 255*(after - before)
     seen = np.abs(_luma(difference)) if specimen.mode == 'black_and_white' else np.abs(difference).max(2)
-    row = dict(changed=float((seen > VISIBLE).mean()), psnr=psnr(after, before, 'y_full' if specimen.mode == 'black_and_white' else 'rgb', cap=MAX_DB), even_mean=None, even_changed=None, step=None)
+    row = dict(changed=float((seen > VISIBLE).mean()), psnr=psnr(after, before, 'y_full' if specimen.mode == 'black_and_white' else 'rgb', cap=MAX_DB),
+               even_mean=None, even_changed=None, step=None)
     if specimen.smooth: row['step'] = largest_step(difference)
     if specimen.even is None or not specimen.even.any(): return row
     even = np.abs(difference[specimen.even])
@@ -139,8 +140,9 @@ def _most(values, digits): return '—' if values.dropna().empty else f'{values.
 
 def _percent(values): return '—' if values.dropna().empty else f'{values.max():.1%}'
 
-# %% ../../nbs/39b_score.harm.ipynb #9454f43f
-_HEAD = ('group', 'n', 'inverted', 'taken for photo / b&w / negative', 'worst, dB', 'median, dB', 'share changed, mean / worst', 'even: mean', 'even: share', 'step', 'limits kept')
+# %% ../../nbs/39b_score.harm.ipynb #8c27e8eb
+_HEAD = ('group', 'n', 'inverted', 'taken for photo / b&w / negative', 'worst, dB', 'median, dB', 'share changed, mean / worst', 'even: mean', 'even: share',
+         'step', 'limits kept')
 
 def _group_cells(name, rows, limits):
     "A row of the table."
@@ -153,7 +155,8 @@ def _group_cells(name, rows, limits):
     found = rows[negative]
     broken = ', '.join(f'{k} {v}' for k, v in group_broken(rows, limits).items())
     kept = (f'found {(found.taken_for == "negative").sum()} of {len(found)}: '*bool(len(found))) + (f'**no** ({broken})' if broken else 'yes')
-    return [name, str(len(rows)), inverted, taken, worst, '—' if judged.empty else f'{judged.psnr.median():.1f}', changed, _most(rows.even_mean, 1), _percent(rows.even_changed), _most(rows.step, 2), kept]
+    return [name, str(len(rows)), inverted, taken, worst, '—' if judged.empty else f'{judged.psnr.median():.1f}', changed, _most(rows.even_mean, 1),
+            _percent(rows.even_changed), _most(rows.step, 2), kept]
 
 def harm_markdown(
     rows:pd.DataFrame,     # What `do_no_harm` gave
@@ -165,9 +168,11 @@ def harm_markdown(
     return '\n'.join(f'| {" | ".join(o)} |' for o in lines) + '\n\n' + _meaning(limits)
 
 def _meaning(limits):
-    return (f'Each picture restored blind and compared with itself. PSNR of RGB, of brightness for black-and-white and toned prints, no border left out, at most {MAX_DB:g} dB. Changed: by more than {VISIBLE} of 255 levels. '
-            f'Even: worst mean change (levels) and worst share changed of areas that are even by construction. Step: the largest put into a 16-bit ramp, in levels. Limits: none inverted, no failure, each '
-            f'picture ≥ {limits.psnr:g} dB, even areas ≤ {limits.even_mean:g} levels and < {limits.even_changed:.0%} changed, steps < {limits.step:g}; of negatives, at least {limits.found:.0%} found.')
+    return (f'Each picture restored blind and compared with itself. PSNR of RGB, of brightness for black-and-white and toned prints, no border left out, '
+            f'at most {MAX_DB:g} dB. Changed: by more than {VISIBLE} of 255 levels. Even: worst mean change (levels) and worst share changed of areas that are '
+            f'even by construction. Step: the largest put into a 16-bit ramp, in levels. Limits: none inverted, no failure, each picture '
+            f'≥ {limits.psnr:g} dB, even areas ≤ {limits.even_mean:g} levels and < {limits.even_changed:.0%} changed, steps < {limits.step:g}; of negatives, at least '
+            f'{limits.found:.0%} found, not counting doubtful ones.')
 
 # %% ../../nbs/39b_score.harm.ipynb #427cff05
 def _small(x, side=320):

@@ -20,7 +20,7 @@ from ..photo.pixels import rgb_to_grey, to_float, to_uint8
 from ..photo.reading import read_photo
 from ..photo.samples import SAMPLES, sample_photo
 
-# %% ../../nbs/39a_score.material.ipynb #a15995c3
+# %% ../../nbs/39a_score.material.ipynb #f9768150
 @dataclass(frozen=True, eq=False)
 class Specimen:
     "A picture in which nothing is to be mended, and what is known of it."
@@ -32,7 +32,8 @@ class Specimen:
 
     @property
     def judged(self) -> str:
-        "What counts. Of negatives: that they are found, 'found', or nothing, 'doubtful'. Of positives: only that they are not inverted, 'sign'; besides, their brightness, 'luma', or every pixel, 'pixels'."
+        """What counts. Of negatives: that they are found, 'found', or nothing, 'doubtful'. Of positives: only that they are not inverted,
+        'sign'; besides, their brightness, 'luma', or every pixel, 'pixels'."""
         if self.mode == 'negative': return 'doubtful' if self.may_change else 'found'
         return 'sign' if self.may_change else 'luma' if self.mode == 'black_and_white' else 'pixels'
 
@@ -91,7 +92,7 @@ def _lids():
     made |= {f'{k}_noise': _noisy(o) for k, o in made.items()} | {f'{k}_jpeg': _jpeg(o) for k, o in made.items()}
     return made | _odd_lids()
 
-# %% ../../nbs/39a_score.material.ipynb #7207fdae
+# %% ../../nbs/39a_score.material.ipynb #3b5e8863
 def _askew(photo, tone, degrees, width=480, height=360):
     "A photo that was not laid straight."
     photo = _cover(photo, 300, 220)
@@ -109,9 +110,9 @@ def _four(tone, width=480, height=360):
     return Specimen(img, even_part(same))
 
 def _shadow(o):
-    "A lid that is a little open: darker to one side, and a soft shadow around the photo."
+    "A lid that is a little open: darker to one side and towards the photo."
     away = cv2.GaussianBlur(o.even.astype(np.float32), (0, 0), 14)
-    light = np.where(o.even, .86 + .11*away + .03*np.linspace(0, 1, o.even.shape[1]), 1)
+    light = .86 + .11*away + .03*np.linspace(0, 1, o.even.shape[1])
     return replace(o, img=np.rint(o.img*light[..., None]).astype(np.uint8))
 
 def _odd_lids():
@@ -139,7 +140,7 @@ def _clipped(photo, gain, lift=0.):
     solid = cv2.morphologyEx(((img == 255).all(2) | (img == 0).all(2)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8)) > 0
     return Specimen(img, even_part(solid, 2))
 
-# %% ../../nbs/39a_score.material.ipynb #84d75231
+# %% ../../nbs/39a_score.material.ipynb #0493030c
 def _star(width, height):
     "1 inside a star, 0 outside: something cut out with scissors."
     t = np.arange(14)*np.pi/7
@@ -153,10 +154,12 @@ def _even_areas():
     sitter = np.maximum(_oval(256, 320, .5, .36, .3, .3, 3), _oval(256, 320, .5, 1.08, .48, .44, 3))
     oval = _oval(256, 320, .5, .5, .38, .46)
     bars = np.repeat((np.abs(np.arange(300) - 150) < 108)[:, None], 400, 1).astype(np.float32)
-    return dict(letterbox=_blend(_sample('rocket'), bars, (0,)*3), fisheye=_blend(china, _oval(400, 300, .5, .5, .375, .5), (0,)*3), oval_on_white=_blend(face, oval, (255,)*3), oval_on_black=_blend(face, oval, (0,)*3), oval_soft=_blend(face, _oval(256, 320, .5, .5, .3, .36, 40), (250, 247, 240)),
+    return dict(letterbox=_blend(_sample('rocket'), bars, (0,)*3), fisheye=_blend(china, _oval(400, 300, .5, .5, .375, .5), (0,)*3),
+                oval_on_white=_blend(face, oval, (255,)*3), oval_on_black=_blend(face, oval, (0,)*3),
+                oval_soft=_blend(face, _oval(256, 320, .5, .5, .3, .36, 40), (250, 247, 240)),
                 passport=_blend(face, sitter, (205, 214, 222)), passport_white=_blend(face, sitter, (255,)*3), cut_out=_blend(cat, _star(400, 300), (255,)*3),
-                cut_out_red=_blend(cat, _star(400, 300), (190, 30, 40)), high_key=_clipped(face, .55, .5), blown_sky=_clipped(china, 1.25, .1), clipped_highlights=_clipped(china, 2.),
-                clipped_cat=_clipped(cat, 1.9), crushed_shadows=_clipped(_sample('coffee'), 1.5, -.45))
+                cut_out_red=_blend(cat, _star(400, 300), (190, 30, 40)), high_key=_clipped(face, .55, .5), blown_sky=_clipped(china, 1.25, .1),
+                clipped_highlights=_clipped(china, 2.), clipped_cat=_clipped(cat, 1.9), crushed_shadows=_clipped(_sample('coffee'), 1.5, -.45))
 
 # %% ../../nbs/39a_score.material.ipynb #f99a6014
 def _coverage(
@@ -215,7 +218,7 @@ def _code(seed=6, cells=25, size=12):
     ink = np.kron(np.random.default_rng(seed).random((cells, cells)) < .5, np.ones((size, size))).astype(np.float32)
     return np.pad(ink, 2*size)
 
-# %% ../../nbs/39a_score.material.ipynb #08060bdc
+# %% ../../nbs/39a_score.material.ipynb #f41dbf49
 def _font(name, size):
     "A font that comes with matplotlib."
     import matplotlib
@@ -225,11 +228,13 @@ _CREAM, _BLUE_INK = (240, 230, 205), (40, 50, 110)
 
 def _drawings():
     "Lines and shapes: anti-aliased, bitonal, on white, cream, blue and black."
-    return dict(line_art=_inked(_coverage(_house)), line_art_bitonal=_inked(_coverage(_house, soft=False)), music=_inked(_coverage(_music)), music_cream=_inked(_coverage(_music), (40, 35, 30), _CREAM), code=_inked(_code()),
+    return dict(line_art=_inked(_coverage(_house)), line_art_bitonal=_inked(_coverage(_house, soft=False)), music=_inked(_coverage(_music)),
+                music_cream=_inked(_coverage(_music), (40, 35, 30), _CREAM), code=_inked(_code()),
                 line_art_cream=_inked(_coverage(_house), (50, 40, 60), _CREAM),
                 line_art_grey=_inked(_coverage(_house), (90,)*3, (228,)*3), plan=_inked(_coverage(_plan)), plan_bitonal=_inked(_coverage(_plan, soft=False)),
                 blueprint=_inked(_coverage(_plan), (235, 240, 250), (25, 55, 130)), chalk=_inked(_coverage(_house), (225, 225, 220), (35, 45, 40)),
-                paper_cut=_inked(_coverage(_shapes)), paper_cut_bitonal=_inked(_coverage(_shapes, soft=False)), paper_cut_red=_inked(_coverage(_shapes), (180, 30, 30), _CREAM))
+                paper_cut=_inked(_coverage(_shapes)), paper_cut_bitonal=_inked(_coverage(_shapes, soft=False)),
+                paper_cut_red=_inked(_coverage(_shapes), (180, 30, 30), _CREAM))
 
 # %% ../../nbs/39a_score.material.ipynb #9b58eff0
 _WORDS = ('the summer of that year was long and we went down to the lake with aunt Rosa and uncle Max who had brought a camera in a leather case and took '
@@ -301,7 +306,7 @@ def _stamped(specimen):
     for draw, colour in ((stamp, (170, 40, 50)), (sign, _BLUE_INK)): img = _inked(_coverage(draw), colour, img).img
     return replace(specimen, img=img, even=specimen.even & even_part((img == specimen.img).all(2), 3) if specimen.even is not None else None)
 
-# %% ../../nbs/39a_score.material.ipynb #047d1e69
+# %% ../../nbs/39a_score.material.ipynb #ab813d3c
 def _scikit_picture(name):
     "One of the pictures that scikit-image carries, beside the photos of `SAMPLES`, (H, W, 3)."
     path = Path(importlib.util.find_spec('skimage').submodule_search_locations[0])/'data'/name
@@ -310,14 +315,18 @@ def _scikit_picture(name):
 def _texts():
     "Pages: printed, typed, written, a newspaper, a document with a stamp, the back of a photo, a scanned page."
     page, hand, news = _coverage(_printed), _coverage(_written), _newspaper()
-    back = lambda d, s: [d.text((s*40, s*(60 + 40*i)), t, fill=255, font=_font('DejaVuSerif-Italic', 20*s)) for i, t in enumerate(('At the lake, August 1957', 'Rosa, Max'))]
+    back = lambda d, s: [d.text((s*40, s*(60 + 40*i)), t, fill=255, font=_font('DejaVuSerif-Italic', 20*s)) for i,
+                         t in enumerate(('At the lake, August 1957', 'Rosa, Max'))]
     return dict(page_printed=_inked(page, (25,)*3), page_bitonal=_inked(_coverage(_printed, soft=False)), page_offwhite=_inked(page, (25,)*3, (250, 250, 248)),
-                page_aged=_inked(page, (60, 45, 40), _aged_paper()), page_jpeg=_jpeg(_inked(page)), page_written=_inked(hand, _BLUE_INK), page_written_aged=_inked(hand, (70, 50, 40), _aged_paper(seed=1)),
-                page_typed=_inked(_coverage(_typed), (20, 20, 30), (246, 244, 236)), newspaper=_inked(news, (30,)*3, (236, 232, 220)), newspaper_aged=_inked(news, (50, 45, 40), _aged_paper((225, 210, 175))),
-                document=_stamped(_inked(page, (25,)*3)), document_aged=_stamped(_inked(page, (60, 45, 40), _aged_paper((244, 240, 228)))), photo_back=_inked(_coverage(back), _BLUE_INK, _aged_paper((236, 224, 196))),
+                page_aged=_inked(page, (60, 45, 40), _aged_paper()), page_jpeg=_jpeg(_inked(page)), page_written=_inked(hand, _BLUE_INK),
+                page_written_aged=_inked(hand, (70, 50, 40), _aged_paper(seed=1)),
+                page_typed=_inked(_coverage(_typed), (20, 20, 30), (246, 244, 236)), newspaper=_inked(news, (30,)*3, (236, 232, 220)),
+                newspaper_aged=_inked(news, (50, 45, 40), _aged_paper((225, 210, 175))),
+                document=_stamped(_inked(page, (25,)*3)), document_aged=_stamped(_inked(page, (60, 45, 40), _aged_paper((244, 240, 228)))),
+                photo_back=_inked(_coverage(back), _BLUE_INK, _aged_paper((236, 224, 196))),
                 scanned_page=Specimen(_scikit_picture('page.png')), scanned_text=Specimen(_scikit_picture('text.png')))
 
-# %% ../../nbs/39a_score.material.ipynb #044e68eb
+# %% ../../nbs/39a_score.material.ipynb #09e72a31
 def _rect(d, box, fill): d.rectangle(tuple(box), fill=fill)
 
 def _windows(desk, bar, body, ink, photo='coffee'):
@@ -333,7 +342,8 @@ def _windows(desk, bar, body, ink, photo='coffee'):
     same = np.zeros((300, 480), bool); same[225:, :175] = same[:15] = same[:, 464:] = True
     return Specimen(np.asarray(im), same)
 
-_CODE = ['def restore(photo, mode=None):', '    "Do no harm."', '    seen = look(photo)', '    if seen is None: return photo', '    for tile in tiles(photo):', '        yield repair(tile, seen)', '',
+_CODE = ['def restore(photo, mode=None):', '    "Do no harm."', '    seen = look(photo)', '    if seen is None: return photo', '    for tile in tiles(photo):',
+         '        yield repair(tile, seen)', '',
         'class Album:', '    photos: list = ()', '    def _len__(self):', '        return len(self.photos)', '', '# 2026: still nothing to mend']
 
 def _editor(paper, ink, words):
@@ -347,20 +357,23 @@ def _editor(paper, ink, words):
     same = np.zeros((300, 480), bool); same[:, 340:] = True
     return Specimen(np.asarray(im), same)
 
-# %% ../../nbs/39a_score.material.ipynb #51e094fc
+# %% ../../nbs/39a_score.material.ipynb #ce33e745
 def _bars():
     "Bars on a grid, as a spreadsheet draws them."
     im = Image.new('RGB', (400, 300), 'white')
     d = ImageDraw.Draw(im)
     for y in range(40, 260, 44): d.line((40, y, 380, y), fill=(220,)*3)
-    for i, (v, c) in enumerate(zip((120, 80, 190, 150, 60), ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189)))): _rect(d, (60 + 64*i, 260 - v, 100 + 64*i, 260), c)
+    colours = (31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189)
+    for i, (v, c) in enumerate(zip((120, 80, 190, 150, 60), colours)): _rect(d, (60 + 64*i, 260 - v, 100 + 64*i, 260), c)
     return Specimen(np.asarray(im), even_part((np.asarray(im) == 255).all(2), 2))
 
 def _screens():
     "Screenshots: windows, an editor, both also dark; a chart, a logo."
     return dict(windows=_windows((0, 120, 160), (200, 205, 212), (250,)*3, (20,)*3), windows_dark=_windows((18, 20, 26), (52, 54, 60), (32, 33, 36), (225,)*3),
-                editor=_editor((255,)*3, (20,)*3, ((0, 0, 200), (0, 120, 0))), editor_dark=_editor((30, 30, 30), (212, 212, 212), ((86, 156, 214), (106, 153, 85))),
-                editor_sepia=_editor((253, 246, 227), (88, 110, 117), ((38, 139, 210), (133, 153, 0))), terminal=_editor((0, 0, 0), (0, 230, 60), ((0, 230, 60),)),
+                editor=_editor((255,)*3, (20,)*3, ((0, 0, 200), (0, 120, 0))),
+                editor_dark=_editor((30, 30, 30), (212, 212, 212), ((86, 156, 214), (106, 153, 85))),
+                editor_sepia=_editor((253, 246, 227), (88, 110, 117), ((38, 139, 210), (133, 153, 0))),
+                terminal=_editor((0, 0, 0), (0, 230, 60), ((0, 230, 60),)),
                 bars=_bars(), logo=Specimen(_scikit_picture('logo.png')))
 
 # %% ../../nbs/39a_score.material.ipynb #15f0f873
@@ -393,14 +406,17 @@ def _lettered(specimen, text, at, colour, size=18, font='DejaVuSerif-Italic'):
     img = np.asarray(im)
     return replace(specimen, img=img, even=None if specimen.even is None else specimen.even & even_part((img == specimen.img).all(2), 3))
 
-# %% ../../nbs/39a_score.material.ipynb #5a5d1747
+# %% ../../nbs/39a_score.material.ipynb #188f8a17
 def _borders():
     "Photos with the borders that prints have, with captions and dates."
     cat, china, face = _sample('chelsea', 360, 240), _sample('china', 360, 240), _sample('grace_hopper', 280, 280)
     white, plain = _framed(china, (245, 243, 236), 18, 54), Specimen(_sample('coffee'))
-    return dict(polaroid=_framed(face, (248, 247, 243), 20, 80), polaroid_255=_framed(face, (255,)*3, 20, 80), black_border=_framed(cat, (0, 0, 0), 24, 24), thin_white=_framed(cat, (255,)*3, 8, 8),
-                grey_mount=_framed(china, (150, 145, 138), 40, 60), deckled=_deckled(_framed(cat, (243, 241, 234), 22, 22)), captioned=_lettered(white, 'Summer palace, 12 May 1983', (40, 268), _BLUE_INK),
-                captioned_black=_lettered(_framed(cat, (12, 12, 12), 18, 54), 'Our cat, 1936', (40, 268), (235,)*3), date_stamp=_lettered(plain, "'98 10  4", (290, 268), (255, 140, 20), 20, 'DejaVuSans-Bold'),
+    return dict(polaroid=_framed(face, (248, 247, 243), 20, 80), polaroid_255=_framed(face, (255,)*3, 20, 80), black_border=_framed(cat, (0, 0, 0), 24, 24),
+                thin_white=_framed(cat, (255,)*3, 8, 8),
+                grey_mount=_framed(china, (150, 145, 138), 40, 60), deckled=_deckled(_framed(cat, (243, 241, 234), 22, 22)),
+                captioned=_lettered(white, 'Summer palace, 12 May 1983', (40, 268), _BLUE_INK),
+                captioned_black=_lettered(_framed(cat, (12, 12, 12), 18, 54), 'Our cat, 1936', (40, 268), (235,)*3),
+                date_stamp=_lettered(plain, "'98 10  4", (290, 268), (255, 140, 20), 20, 'DejaVuSans-Bold'),
                 signature=_lettered(Specimen(_sample('china')), 'Atelier Rosa', (270, 265), (250, 245, 235), 20, 'cmmi10'),
                 bw_white_border=replace(_framed(to_uint8(to_black_and_white(to_float(cat))), (250,)*3, 20, 20), mode='black_and_white'))
 
@@ -433,19 +449,23 @@ def _hand_coloured(photo, seed=0):
     wash = cv2.resize(wash, photo.shape[1::-1], interpolation=cv2.INTER_CUBIC)[..., None].clip(0, 1)
     return Specimen(to_uint8((sepia + .5*wash*(to_float(photo) - rgb_to_grey(to_float(photo)))).clip(0, 1)))
 
-# %% ../../nbs/39a_score.material.ipynb #fef94fc8
+# %% ../../nbs/39a_score.material.ipynb #c7522494
 def _toned_prints():
     "Prints of one tone, and colours of the first decades."
     cat, face, china = _sample('chelsea'), _sample('grace_hopper', 280, 340), _sample('china')
     brown = lambda img, *args: Specimen(to_uint8(to_sepia(to_float(img), *args)), mode='black_and_white')
     grey = lambda img: Specimen(img, mode='black_and_white')
-    return dict(sepia=brown(cat, .7, .5), sepia_strong=brown(face, 1., 1.), sepia_faded=Specimen(to_uint8(fade_print(to_sepia(to_float(china), .9, 1.), .25, .1, .5)), mode='black_and_white', may_change=True),
-                selenium=_toned(china, (24, 16, 26), (124, 116, 126), (246, 243, 244)), cyanotype=_toned(cat, (8, 28, 70), (70, 130, 170), (232, 240, 240)), cyanotype_china=_toned(china, (4, 30, 80), (60, 118, 168), (240, 244, 240)),
-                platinum=_toned(face, (38, 34, 32), (135, 128, 122), (236, 230, 220)), red_chalk=_toned(cat, (90, 25, 15), (190, 110, 85), (244, 230, 215)), daguerreotype=_toned(face, (30, 34, 44), (110, 116, 128), (205, 212, 222)),
-                bw_camera=grey(_cover(_scikit_picture('camera.png'), 400, 400)), bw_cat=grey(to_uint8(to_black_and_white(to_float(cat)))), bw_coins=grey(_scikit_picture('coins.png')),
-                hand_coloured=_hand_coloured(face), autochrome=Specimen(autochrome(_sample('flower'))), autochrome_china=Specimen(autochrome(china, 1)))
+    return dict(sepia=brown(cat, .7, .5), sepia_strong=brown(face, 1., 1.),
+                sepia_faded=Specimen(to_uint8(fade_print(to_sepia(to_float(china), .9, 1.), .25, .1, .5)), mode='black_and_white', may_change=True),
+                selenium=_toned(china, (24, 16, 26), (124, 116, 126), (246, 243, 244)), cyanotype=_toned(cat, (8, 28, 70), (70, 130, 170), (232, 240, 240)),
+                cyanotype_china=_toned(china, (4, 30, 80), (60, 118, 168), (240, 244, 240)),
+                platinum=_toned(face, (38, 34, 32), (135, 128, 122), (236, 230, 220)), red_chalk=_toned(cat, (90, 25, 15), (190, 110, 85), (244, 230, 215)),
+                daguerreotype=_toned(face, (30, 34, 44), (110, 116, 128), (205, 212, 222)),
+                bw_camera=grey(_cover(_scikit_picture('camera.png'), 400, 400)), bw_cat=grey(to_uint8(to_black_and_white(to_float(cat)))),
+                bw_coins=grey(_scikit_picture('coins.png')), hand_coloured=_hand_coloured(face), autochrome=Specimen(autochrome(_sample('flower'))),
+                autochrome_china=Specimen(autochrome(china, 1)))
 
-# %% ../../nbs/39a_score.material.ipynb #cd5ef827
+# %% ../../nbs/39a_score.material.ipynb #cf3615f8
 def _lamps(photo, seed=0):
     "Night: the photo almost gone, lamps in it."
     img, rng = (to_float(photo)**1.3*.12), np.random.default_rng(seed)
@@ -463,7 +483,8 @@ def _fog(photo, tone=(.8, .82, .84), thickness=.75):
 def _silhouette(width=400, height=300):
     "scikit-image's horse, black before a sunset."
     horse = cv2.resize(_scikit_picture('horse.png')[..., 0], (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)[..., None]/255
-    sky = np.stack([np.interp(np.linspace(0, 1, height), (0, .6, 1), o) for o in ((.25, .95, 1.), (.2, .5, .75), (.45, .3, .35))], 1)[:, None].astype(np.float32)
+    stops = (.25, .95, 1.), (.2, .5, .75), (.45, .3, .35) # of red, green, blue from above to below
+    sky = np.stack([np.interp(np.linspace(0, 1, height), (0, .6, 1), o) for o in stops], 1)[:, None].astype(np.float32)
     return sky*horse + .03*(1 - horse)
 
 def _snow(photo):
@@ -472,17 +493,18 @@ def _snow(photo):
     img[150:230, 180:200], img[120:160, 160:220] = (.22, .17, .14), (.14, .2, .15)
     return img.clip(0, 1)
 
-# %% ../../nbs/39a_score.material.ipynb #54c2405a
+# %% ../../nbs/39a_score.material.ipynb #737befad
 def _cast(photo, r, g, b): return to_float(photo)*np.float32([r, g, b])
 
 def _hard_light():
     "Night, fog, snow, sunset, lamps, water; the moon, galaxies, a retina, a stained tissue."
     china, cat, cup, rocket = _sample('china'), _sample('chelsea'), _sample('coffee'), _sample('rocket')
-    made = dict(night=_lamps(china), night_cup=_lamps(cup, 1), snow=_snow(china), fog=_fog(china), fog_warm=_fog(cat, (.86, .83, .76), .7), silhouette=_silhouette(),
-                low_key=to_float(cat)**2.2*.6, sodium_lamp=_cast(china, 1, .62, .22), tungsten=_cast(cat, 1, .78, .5).clip(0, 1), underwater=_cast(china, .3, .75, .85) + np.float32([.02, .08, .12]),
-                launch=to_float(rocket))
-    real = dict(moon='moon.png', galaxies='hubble_deep_field.jpg', retina='retina.jpg', tissue='ihc.png')
-    return {k: Specimen(to_uint8(o.clip(0, 1))) for k, o in made.items()} | {k: Specimen(_cover(_scikit_picture(o), 400, 300), mode='black_and_white' if k == 'moon' else 'photo') for k, o in real.items()}
+    made = dict(night=_lamps(china), night_cup=_lamps(cup, 1), snow=_snow(china), fog=_fog(china), fog_warm=_fog(cat, (.86, .83, .76), .7),
+                silhouette=_silhouette(), low_key=to_float(cat)**2.2*.6, sodium_lamp=_cast(china, 1, .62, .22), tungsten=_cast(cat, 1, .78, .5).clip(0, 1),
+                underwater=_cast(china, .3, .75, .85) + np.float32([.02, .08, .12]), launch=to_float(rocket))
+    def cut(name, mode='photo'): return Specimen(_cover(_scikit_picture(name), 400, 300), mode=mode)
+    real = dict(moon=cut('moon.png', 'black_and_white'), galaxies=cut('hubble_deep_field.jpg'), retina=cut('retina.jpg'), tissue=cut('ihc.png'))
+    return {k: Specimen(to_uint8(o.clip(0, 1))) for k, o in made.items()} | real
 
 # %% ../../nbs/39a_score.material.ipynb #1ed4498e
 def ramp(
@@ -510,7 +532,7 @@ def _patches(seed=0):
     for i, c in enumerate(colours): img[8 + 68*(i//6):68 + 68*(i//6), 8 + 68*(i % 6):68 + 68*(i % 6)] = c
     return Specimen(img, even_part((img == 0).all(2), 1))
 
-# %% ../../nbs/39a_score.material.ipynb #6ba94b8e
+# %% ../../nbs/39a_score.material.ipynb #f112ccc2
 def _rings(size=320):
     "Rings that become finer to the outside: every frequency once."
     y, x = np.mgrid[:size, :size] - size/2
@@ -518,21 +540,24 @@ def _rings(size=320):
 
 def _charts():
     "Ramps of 8 and 16 bits, colours, checkerboards, rings."
-    return dict(ramp_8=ramp(bits=8), ramp_16=ramp(), ramp_16_dark=ramp(last=(.1, .1, .1)), ramp_16_sky=ramp((.35, .55, .85), (.8, .88, .95)), ramp_16_skin=ramp((.35, .2, .15), (.95, .8, .7)),
-                colour_chart=_patches(), squares_20=_squares(20), squares_4=_squares(4), squares_grey=_squares(10, (150,)*3, (105,)*3), squares_1=_squares(1), rings=_rings())
+    return dict(ramp_8=ramp(bits=8), ramp_16=ramp(), ramp_16_dark=ramp(last=(.1, .1, .1)), ramp_16_sky=ramp((.35, .55, .85), (.8, .88, .95)),
+                ramp_16_skin=ramp((.35, .2, .15), (.95, .8, .7)),
+                colour_chart=_patches(), squares_20=_squares(20), squares_4=_squares(4), squares_grey=_squares(10, (150,)*3, (105,)*3), squares_1=_squares(1),
+                rings=_rings())
 
-# %% ../../nbs/39a_score.material.ipynb #6811e3f2
+# %% ../../nbs/39a_score.material.ipynb #cc2bdcba
 def _tiny():
     "From one pixel to 128."
-    cat, china = sample_photo('chelsea'), sample_photo('china')
-    cut = dict(px_1x1=cat[120:121, 200:201], px_2x2=cat[120:122, 200:202], px_500x3=china[200:203, 70:570], px_3x500=np.rot90(china[200:203, 70:570]), px_16=cat[110:126, 220:236], px_33=cat[100:133, 200:233])
+    cat, china, cup = (sample_photo(o) for o in ('chelsea', 'china', 'coffee'))
+    cut = dict(px_1x1=cat[120:121, 200:201], px_2x2=cat[120:122, 200:202], px_500x3=cup[200:203, 50:550], px_3x500=np.rot90(cup[200:203, 50:550]),
+               px_16=cat[110:126, 220:236], px_33=cat[100:133, 200:233])
     small = {f'px_{n}_{name}': _cover(photo, n, n) for n in (64, 128) for name, photo in (('cat', cat), ('china', china))}
     return {k: Specimen(np.ascontiguousarray(o)) for k, o in (cut | small).items()}
 
 def _large():
     "24 megapixels."
-    china = sample_photo('china')
-    return dict(px_24_million=Specimen(np.pad(china, ((0, 4000 - china.shape[0]), (0, 6000 - china.shape[1]), (0, 0)), 'symmetric')))
+    cat = sample_photo('chelsea')
+    return dict(px_24_million=Specimen(np.pad(cat, ((0, 4000 - cat.shape[0]), (0, 6000 - cat.shape[1]), (0, 0)), 'symmetric')))
 
 def _clean():
     "The sample photos."
@@ -552,15 +577,20 @@ def _negatives():
     bw = lambda name: 1 - .85*rgb_to_grey(to_float(_sample(name)))*np.float32([1, 1, 1]) - .05
     return made | {f'bw_{name}': Specimen(to_uint8(bw(name).clip(0, 1)), mode='negative', may_change=True) for name in SAMPLES}
 
-# %% ../../nbs/39a_score.material.ipynb #130690cc
-MATERIAL = dict(clean=_clean, lids=_lids, even=_even_areas, drawings=_drawings, text=_texts, screens=_screens, borders=_borders, toned=_toned_prints, light=_hard_light,
+# %% ../../nbs/39a_score.material.ipynb #3b72d82d
+MATERIAL = dict(clean=_clean, lids=_lids, even=_even_areas, drawings=_drawings, text=_texts, screens=_screens, borders=_borders, toned=_toned_prints,
+                light=_hard_light,
                 charts=_charts, tiny=_tiny, large=_large, negatives=_negatives) # group -> makes name -> `Specimen`
 
-QUICK = dict(clean=('chelsea', 'china'), lids=('lid_white_70', 'lid_black_35', 'lid_grey_70_noise', 'lid_offwhite_35_jpeg', 'lid_askew', 'lid_bw_photo', 'four_on_white'),
-             even=('oval_on_white', 'passport', 'cut_out', 'high_key', 'blown_sky', 'clipped_highlights'), drawings=('line_art', 'line_art_bitonal', 'line_art_cream', 'blueprint', 'paper_cut'),
-             text=('page_printed', 'page_aged', 'page_written', 'newspaper', 'document'), screens=('windows', 'editor_dark'), borders=('polaroid', 'black_border', 'deckled', 'captioned', 'date_stamp'),
+QUICK = dict(clean=('chelsea', 'china'), lids=('lid_white_70', 'lid_black_35', 'lid_grey_70_noise', 'lid_offwhite_35_jpeg', 'lid_askew', 'lid_bw_photo',
+                                               'four_on_white'),
+             even=('oval_on_white', 'passport', 'cut_out', 'high_key', 'blown_sky', 'clipped_highlights'),
+             drawings=('line_art', 'line_art_bitonal', 'line_art_cream', 'blueprint', 'paper_cut'),
+             text=('page_printed', 'page_aged', 'page_written', 'newspaper', 'document'), screens=('windows', 'editor_dark'),
+             borders=('polaroid', 'black_border', 'deckled', 'captioned', 'date_stamp'),
              toned=('sepia', 'selenium', 'cyanotype', 'hand_coloured', 'autochrome', 'bw_camera'), light=('night', 'snow', 'fog', 'silhouette', 'sodium_lamp'),
-             charts=('ramp_8', 'ramp_16', 'colour_chart', 'squares_20'), tiny=('px_1x1', 'px_500x3', 'px_16', 'px_128_cat'), negatives=('film_chelsea', 'film_china', 'plain_chelsea', 'plain_china', 'bw_china'))
+             charts=('ramp_8', 'ramp_16', 'colour_chart', 'squares_20'), tiny=('px_1x1', 'px_500x3', 'px_16', 'px_128_cat'),
+             negatives=('film_chelsea', 'film_china', 'plain_chelsea', 'plain_china', 'bw_china'))
 
 def specimens(
     groups:list=None, # Names of `MATERIAL`; all when not given
