@@ -257,6 +257,26 @@ def test_the_slider_by_mouse_and_by_keyboard_at_phone_width(visit, photos):
     page.mouse.up()
     assert border(page) < at - 60
 
+@pytest.mark.parametrize('width', [320, 390, 768])
+def test_nothing_sticks_out_on_a_small_screen_and_the_tab_key_reaches_all(visit, width):
+    page = visit(width, 700)
+    assert page.evaluate('document.documentElement.scrollWidth') <= width
+    beyond = "o => o.getBoundingClientRect().right > innerWidth || o.getBoundingClientRect().left < 0"
+    assert not page.evaluate(f"[...document.querySelectorAll('button, input')].filter(o => o.offsetParent).filter({beyond}).map(o => o.outerHTML)")
+    reached = set()
+    for _ in range(20):
+        page.keyboard.press('Tab')
+        reached.add(page.evaluate('document.activeElement.innerText || document.activeElement.ariaLabel || document.activeElement.value || ""'))
+    for name in 'Choose a whole folder', 'Example: film', 'auto', 'range slider for Strength', 'Restore', 'Stop':
+        assert any(name in o for o in reached), (name, reached)
+
+def test_a_connection_that_breaks_while_a_photo_is_sent_is_told(visit, photos):
+    page = visit()
+    page.route('**/gradio_api/upload*', lambda route: route.fulfill(status=413, content_type='text/html', body='<h1>413 Request Entity Too Large</h1>'))
+    page.locator('input[type=file]').first.set_input_files(photos/'scan.tif') # as a proxy answers to what is too large for it
+    page.get_by_test_id('toast-body').or_(page.locator('.toast-body')).first.wait_for()
+    page.unroute('**/gradio_api/upload*')
+
 def test_too_much_is_refused_with_a_reason(visit, tmp_path):
     page = visit()
     (tmp_path/'large.jpg').write_bytes(bytes(1_100_000))
