@@ -356,8 +356,13 @@ def evaluate(
 @app.command('app')
 def open_app(
     model:Model='reference',
-    host:Annotated[str, typer.Option(help='Address to listen on; 0.0.0.0 lets other computers of the network in')]='127.0.0.1',
-    port:Annotated[int, typer.Option(help='Port to listen on; 0 takes a free one')]=7860,
+    host:Annotated[str, typer.Option(help='Address to listen on; ::1 for IPv6; 0.0.0.0 (or ::, both kinds) lets other computers of the network in')]='127.0.0.1',
+    port:Annotated[int, typer.Option(help='Port to listen on; 0 takes a free one', min=0, max=65535)]=7860,
+    root_path:Annotated[str, typer.Option(help='Behind a proxy: the folder in which it shows the page, /photos; or the whole address, https://example.org/photos')]='',
+    allowed_host:Annotated[list[str], typer.Option(help='Behind a proxy, or with a name in your network: a name that visitors type, photos.example.org or '
+        '*.example.org. Repeat it for more; all others are refused')]=[],
+    share:Annotated[bool, typer.Option('--share', help='On Colab and Kaggle: get a public address. Photos then travel through a server on the internet that is not yours, '
+        'and everybody who knows the address can use the page')]=False,
     tile:Annotated[int, typer.Option(help='Larger photos are done in tiles of so many pixels, a multiple of 32; smaller needs less memory')]=512,
     max_mb:Annotated[float, typer.Option(help='Largest file, in megabytes')]=200,
     max_megapixels:Annotated[float, typer.Option(help='Largest photo, up to 178')]=100,
@@ -371,4 +376,4 @@ def open_app(
     from restorer_fastai.web.desk import AppLimits
     from restorer_fastai.web.serve import serve_app
     limits = AppLimits(max_mb, max_megapixels, max_photos, max_waiting, max_seconds)
-    serve_app(_restorer(model, trusted, tile, exact), host, port, limits, typer.echo)
+    serve_app(_restorer(model, trusted, tile, exact), host, port, limits, typer.echo, root_path, allowed_host, share)

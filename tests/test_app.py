@@ -1,15 +1,20 @@
 "The page as a person uses it: a real server, a real browser (Chromium, driven by playwright), an untrained network."
+import http.client
+import http.server
 import io
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +25,7 @@ from restorer_fastai.photo.samples import sample_photo
 from restorer_fastai.photo.writing import write_photo
 
 pytest.importorskip('gradio', reason='the page needs Gradio: pip install "restorer_fastai[app]"')
-playwright = pytest.importorskip('playwright.sync_api', reason='the page is tested with playwright')
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='the page is tested in Chromium, which is not installed')
 RESTORER = Path(sys.executable).with_name('restorer')
 SOON = 120_000 # ms: longer than anything here takes on a busy machine
 
@@ -41,41 +44,65 @@ sys.addaudithook(note)
 """
 KILLED = 'import os, signal; from restorer_fastai.web.desk import Desk; desk = Desk(); os.kill(os.getpid(), signal.SIGKILL)'
 
+@contextmanager
+def running(*args, env=(), **kw):
+    "`restorer app` with some arguments as a process, on a free port: (address that it tells, lines it said, process)."
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'http_proxy': '', 'PYTHONUNBUFFERED': '1', **dict(env)}
+    args = [RESTORER, 'app', '--port', 0, *args]
+    process = subprocess.Popen([*map(str, args)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kw)
+    try:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if found := re.search(r'Open (http\S+?)/? in a browser', line): break
+        else: pytest.fail(''.join(said))
+        yield found[1], ''.join(said), process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143, process.stdout.read()
+    finally:
+        process.kill()
+        process.wait()
+
 @pytest.fixture(scope='module')
-def server(home, tmp_path_factory):
-    "`restorer app` with small limits, as a process that notes whom it calls, where another was killed before; its address."
+def model(tmp_path_factory):
+    "An untrained network that looks at its photos."
     import torch
     from restorer_fastai.nets.restorer import NetConfig, build_network
     from restorer_fastai.nets.weights import save_weights
     torch.manual_seed(0)
-    model = tmp_path_factory.mktemp('model')/'model.safetensors'
-    save_weights(model, build_network(NetConfig('resnet18', norm='batch', look=True, residual=True, head=16)), {})
-    args = [RESTORER, 'app', '--model', model, '--port', 0, '--max-mb', 1, '--max-megapixels', 1]
+    path = tmp_path_factory.mktemp('model')/'model.safetensors'
+    save_weights(path, build_network(NetConfig('resnet18', norm='batch', look=True, residual=True, head=16)), {})
+    return path
+
+@pytest.fixture(scope='module')
+def server(home, model, tmp_path_factory):
+    "`restorer app` with small limits, as a process that notes whom it calls, where another was killed before; its address."
     ears = tmp_path_factory.mktemp('ears')
     (ears/'sitecustomize.py').write_text(LISTEN_IN)
     path = os.pathsep.join(filter(None, [str(ears), os.environ.get('PYTHONPATH')])) # the package that is tested, wherever it lies
-    env = {**os.environ, 'TMPDIR': str(home), 'OMP_NUM_THREADS': '1', 'http_proxy': '', 'PYTHONUNBUFFERED': '1', 'PYTHONPATH': path,
-           'CALLS': str(ears/'calls')}
-    subprocess.run([sys.executable, '-c', KILLED], env=env)
+    env = dict(TMPDIR=str(home), PYTHONPATH=path, CALLS=str(ears/'calls'))
+    subprocess.run([sys.executable, '-c', KILLED], env={**os.environ, **env})
     killed, = home.glob('restorer-app-*')
-    process = subprocess.Popen([*map(str, args)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if found := re.search(r'http://127\.0\.0\.1:\d+', line): break
-    else: pytest.fail(''.join(said))
-    root, = home.glob('restorer-app-*') # everything lies there
-    assert root != killed # and what another left does not
-    yield found[0]
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143, process.stdout.read()
+    with running('--model', model, '--max-mb', 1, '--max-megapixels', 1, env=env) as (url, _, _):
+        assert url.startswith('http://127.0.0.1:')
+        root, = home.glob('restorer-app-*') # everything lies there
+        assert root != killed # and what another left does not
+        yield url
     assert not list(home.iterdir()) # nothing stays
     assert not (ears/'calls').exists(), (ears/'calls').read_text()
 
+def missing(what):
+    "Skip what needs a browser; where all tests have to run, fail."
+    everything = os.environ.get('CI') and os.environ.get('RESTORER_LANE') == 'dev'
+    (pytest.fail if everything else pytest.skip)(f'the page is tested in a browser, and {what}')
+
 @pytest.fixture(scope='module')
 def browser():
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+    if CHROMIUM is None: missing('Chromium is not installed: apt-get install chromium')
+    try: from playwright.sync_api import sync_playwright
+    except ImportError: missing('playwright is not installed: pip install playwright')
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox', '--host-resolver-rules=MAP *.test 127.0.0.1'])
         yield browser
         browser.close()
 
@@ -83,13 +110,13 @@ def browser():
 def visit(server, browser):
     "Open the page in a browser of its own; afterwards no request may have gone elsewhere or wanted to, and no script failed."
     opened, wrong = [], []
-    def visit(width=1000, height=900):
+    def visit(width=1000, height=900, url=server):
         page = browser.new_context(viewport=dict(width=width, height=height)).new_page()
-        page.on('request', lambda r: r.url.startswith((f'{server}/', 'data:', 'blob:')) or wrong.append(r.url))
+        page.on('request', lambda r: r.url.startswith((f'{url}/', 'data:', 'blob:')) or r.url == url or wrong.append(r.url))
         page.on('console', lambda m: 'Content Security Policy' in m.text and wrong.append(m.text))
         page.on('pageerror', lambda e: wrong.append(str(e)))
         page.set_default_timeout(SOON)
-        page.goto(server)
+        page.goto(f'{url}/')
         page.get_by_role('button', name='Restore').wait_for()
         opened.append(page)
         return page
@@ -230,6 +257,25 @@ def test_the_slider_by_mouse_and_by_keyboard_at_phone_width(visit, photos):
     page.mouse.up()
     assert border(page) < at - 60
 
+@pytest.mark.parametrize('width', [320, 390, 768])
+def test_nothing_sticks_out_on_a_small_screen_and_the_tab_key_reaches_all(visit, width):
+    page = visit(width, 700)
+    assert page.evaluate('document.documentElement.scrollWidth') <= width
+    beyond = "o => o.getBoundingClientRect().right > innerWidth || o.getBoundingClientRect().left < 0"
+    assert not page.evaluate(f"[...document.querySelectorAll('button, input')].filter(o => o.offsetParent).filter({beyond}).map(o => o.outerHTML)")
+    reached = set()
+    for _ in range(20):
+        page.keyboard.press('Tab')
+        reached.add(page.evaluate('document.activeElement.innerText || document.activeElement.ariaLabel || document.activeElement.value || ""'))
+    for name in 'Choose a whole folder', 'Example: film', 'auto', 'range slider for Strength', 'Restore', 'Stop':
+        assert any(name in o for o in reached), (name, reached)
+
+def test_what_a_proxy_says_to_a_photo_that_it_does_not_let_through_is_shown(visit, photos):
+    page = visit()
+    page.route('**/gradio_api/upload*', lambda route: route.fulfill(status=413, content_type='text/html', body='<h1>413 Request Entity Too Large</h1>'))
+    page.locator('input[type=file]').first.set_input_files(photos/'scan.tif') # as a proxy answers to what is too large for it
+    page.get_by_test_id('toast-body').get_by_text('413').first.wait_for()
+
 def test_too_much_is_refused_with_a_reason(visit, tmp_path):
     page = visit()
     (tmp_path/'large.jpg').write_bytes(bytes(1_100_000))
@@ -297,3 +343,125 @@ def test_nobody_reads_or_writes_elsewhere(server, home, photos, tmp_path):
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer: path, = json.load(answer)
     assert root in Path(path).resolve().parents and not list(home.glob('evil.png')) and not list(home.parent.glob('evil.png'))
     assert ask(f'{server}/gradio_api/file={path}')[1] == b'hello'
+
+### Behind a proxy ###
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    "A small reverse proxy: shows what lies at `inside` in the folder /old/photos, by the habits of one kind of proxy."
+    protocol_version = 'HTTP/1.0' # an answer ends with its connection, and so may come bit by bit
+    def do_GET(self):
+        path, headers = self.path, {k: v for k, v in self.headers.items() if k.lower() not in ('connection', 'accept-encoding', 'host')}
+        if self.strips: path = path.removeprefix('/old/photos')
+        host = self.headers['Host']
+        headers |= {'told': {'Host': host}, 'beside': {'Host': self.inside, 'X-Forwarded-Host': host, 'X-Forwarded-Proto': 'http'},
+                    'silent': {'Host': self.inside}}[self.habit]
+        inside = http.client.HTTPConnection(self.inside, timeout=120)
+        body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        try:
+            inside.request(self.command, path, body, headers)
+            answer = inside.getresponse()
+            self.send_response(answer.status)
+            for k, v in answer.getheaders():
+                if k.lower() not in ('connection', 'transfer-encoding', 'date', 'server'): self.send_header(k, v)
+            self.end_headers()
+            while data := answer.read1(65536): self.wfile.write(data)
+        except OSError: pass # the browser left
+        finally: inside.close()
+    do_POST = do_HEAD = do_GET
+    def log_message(self, *args): pass
+
+@contextmanager
+def proxy(habit, strips):
+    "Such a proxy: its address, by a name that this computer does not have, and its handler, which wants to be told what is `inside`."
+    handler = type('Handler', (Proxy,), dict(habit=habit, strips=strips))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as outside:
+        outside.daemon_threads = True
+        threading.Thread(target=outside.serve_forever, daemon=True).start()
+        yield f'http://www.photos.test:{outside.server_port}/old/photos', handler
+        outside.shutdown()
+
+@pytest.fixture(scope='module')
+def behind(model, tmp_path_factory):
+    "The address of a page that is made for a proxy."
+    with running('--model', model, '--root-path', '/old/photos', '--allowed-host', 'other.example', '--allowed-host', '*.photos.test',
+                 env=dict(TMPDIR=str(tmp_path_factory.mktemp('behind')))) as (url, _, _): yield url
+
+def use(page, photos):
+    "Send, restore, look and fetch, as far as a proxy could be in the way."
+    drop(page, photos/'scan.tif', photos/'roof & <b>sky<b>.jpg')
+    page.get_by_label('Negative').check()
+    restore(page, '2 of 2 restored.') # told by events
+    pictures = page.get_by_test_id('imageslider-image')
+    assert all(o.evaluate('o => o.decode().then(() => o.naturalWidth)') == 160 for o in pictures.all())
+    with zipfile.ZipFile(io.BytesIO(download(page, 'Download all (ZIP)')[1])) as z: assert len(z.namelist()) == 2
+
+@pytest.mark.parametrize('habit,strips', [('told', True), ('told', False), ('beside', True)])
+def test_the_page_works_behind_a_proxy(visit, behind, photos, habit, strips):
+    with proxy(habit, strips) as (url, handler):
+        handler.inside = behind.removeprefix('http://')
+        use(page := visit(url=url), photos)
+        if strips: return
+        page.goto(url) # without the slash at the end
+        page.get_by_role('button', name='Restore').wait_for()
+
+def test_a_proxy_that_says_nothing_needs_the_whole_address(visit, model, photos, tmp_path):
+    with socket.create_server(('127.0.0.1', 0)) as s: port = s.getsockname()[1]
+    with proxy('silent', True) as (url, handler), running('--model', model, '--port', port, '--root-path', url, env=dict(TMPDIR=str(tmp_path))) as (told, _, _):
+        assert told == url
+        handler.inside = f'127.0.0.1:{port}'
+        use(page := visit(url=url), photos)
+        page.context.close() # before the server
+
+def test_only_allowed_names_pass(behind):
+    assert [ask(f'{behind}/', Host=o)[0] for o in ('www.photos.test', 'WWW.photos.test:81', 'other.example', 'localhost', 'photos.test', 'evil.example',
+        'www.photos.test.evil.example')] == [200]*4 + [421]*3
+    assert b'--allowed-host' in ask(f'{behind}/', Host='evil.example')[1]
+    assert ask(f'{behind}/', **{'X-Forwarded-Host': 'evil.example'})[0] == 421
+    wish = dict(data=[], fn_index=99, session_hash='x')
+    def status(**headers): return ask(f'{behind}/old/photos/gradio_api/queue/join', wish, **headers)[0]
+    assert status(Origin='https://evil.example') == status(Origin='http://127.0.0.1:81') == status(Host='www.photos.test', Origin='null') == 403
+    assert status(Host='www.photos.test', Origin='https://www.photos.test:8443') not in (403, 421)
+    assert ask(f'{behind}/old/photos/gradio_api/file=/etc/passwd')[0] == 403
+    page = ask(f'{behind}/old/photos/', Host='www.photos.test', **{'X-Forwarded-Proto': 'https'})[1].decode()
+    assert '"root":"https://www.photos.test/old/photos"' in page.replace(' ', '')
+
+def test_the_page_has_an_ipv6_address(model, tmp_path):
+    try: socket.create_server(('::1', 0), family=socket.AF_INET6).close()
+    except OSError: pytest.skip('this computer has no IPv6')
+    with running('--model', model, '--host', '::1', env=dict(TMPDIR=str(tmp_path))) as (url, said, _):
+        assert url.startswith('http://[::1]:') and 'network' not in said
+        assert ask(f'{url}/')[0] == 200 and ask(f'{url}/', Host='evil.example')[0] == 421
+        port = url.rpartition(':')[2]
+        again = subprocess.run([RESTORER, 'app', '--model', model, '--host', '[::1]', '--port', port], capture_output=True, text=True)
+        assert again.returncode == 1 and f'cannot listen on ::1, port {port}' in again.stderr + again.stdout
+
+FRPC = """#!{python}
+import os, sys, time
+open(os.environ['FRPC_CALLED'], 'w').write(str(os.getpid()) + ' ' + ' '.join(sys.argv[1:]))
+print('start proxy success: http://abc.share.test', flush=True)
+time.sleep(600)
+"""
+
+def test_a_shared_page_says_that_photos_leave(model, tmp_path):
+    from gradio.tunneling import BINARY_FILENAME
+    for o in 'home/gradio/frpc', 'tmp', 'cwd': (tmp_path/o).mkdir(parents=True)
+    program = tmp_path/'home/gradio/frpc'/BINARY_FILENAME # stands in for the program that calls the server
+    program.write_text(FRPC.format(python=sys.executable))
+    program.chmod(0o755)
+    env = dict(TMPDIR=str(tmp_path/'tmp'), HF_HOME=str(tmp_path/'home'), GRADIO_SHARE_SERVER_ADDRESS='127.0.0.1:9', FRPC_CALLED=str(tmp_path/'called'))
+    with running('--model', model, '--share', env=env, cwd=tmp_path/'cwd') as (url, said, _):
+        assert url == 'http://abc.share.test' and 'a server on the internet that is not yours' in said and 'no password' in said
+        pid, *args = (tmp_path/'called').read_text().split()
+        here = f'http://127.0.0.1:{args[args.index("-l") + 1]}'
+        assert b'through a server on the internet' in ask(f'{here}/', Host='abc.share.test')[1]
+        assert [ask(f'{here}/', Host=o)[0] for o in ('localhost', 'abd.share.test')] == [200, 421]
+    assert not list((tmp_path/'tmp').iterdir()) and not list((tmp_path/'cwd').iterdir())
+    wait_until(lambda: not Path(f'/proc/{pid}').exists())
+
+def test_without_internet_nothing_is_shared(model, tmp_path):
+    env = {**os.environ, 'TMPDIR': str(tmp_path), 'HF_HOME': str(tmp_path/'home'), 'https_proxy': 'http://127.0.0.1:9', 'HTTPS_PROXY': 'http://127.0.0.1:9'}
+    env.pop('GRADIO_SHARE_SERVER_ADDRESS', None)
+    done = subprocess.run([RESTORER, 'app', '--model', model, '--port', '0', '--share'], env=env, capture_output=True, text=True, timeout=300)
+    said = ' '.join((done.stdout + done.stderr).split())
+    assert done.returncode == 1 and 'no public address could be had for --share' in said and 'Traceback' not in said
+    assert not list(tmp_path.glob('restorer-app-*'))

@@ -188,12 +188,14 @@ def _wire_results(gr, studio, c):
 # %% ../../nbs/92_web.page.ipynb #5b30443b
 def app_page(
     studio:Studio, # Who does the work
+    shared:bool=False, # Do photos travel through a server on the internet?
 ): # A `gradio.Blocks`
     "Draw the page. Raises `ImportError` when Gradio is not installed."
     gr = import_gradio(studio.desk)
     every_ten_minutes_of_yesterday = 600, 86400
     with gr.Blocks(title='Restore photos', analytics_enabled=False, delete_cache=every_ten_minutes_of_yesterday) as page:
-        gr.Markdown('# Restore photos\nDamaged, faded, black-and-white or negative. Your photos stay on the computer that runs this page.')
+        where = 'are sent through a server on the internet to' if shared else 'stay on'
+        gr.Markdown(f'# Restore photos\nDamaged, faded, black-and-white or negative. Your photos {where} the computer that runs this page.')
         with gr.Row():
             with gr.Column(scale=2, min_width=300): c = _inputs(gr)
             with gr.Column(scale=3, min_width=300): c |= _outputs(gr)
