@@ -20,7 +20,8 @@ from skimage.color import rgb2lab
 
 from restorer_fastai.photo.errors import PhotoError
 from restorer_fastai.photo.pixels import to_uint8
-from restorer_fastai.photo.reading import exif_block, EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, MAX_PIXELS, open_photo, Photo, photo_exif, read_exif, read_photo
+from restorer_fastai.photo.exif import exif_block, EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, read_exif
+from restorer_fastai.photo.reading import MAX_PIXELS, open_photo, Photo, photo_exif, read_photo
 from restorer_fastai.photo.writing import save_photo, write_photo
 
 tifffile = pytest.importorskip('tifffile')
