@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['EXIF_MAIN', 'EXIF_CAMERA', 'EXIF_PLACE', 'EXIF_RULES', 'reordered', 'read_exif', 'exif_order', 'has_thumbnail',
-           'exif_table', 'exif_tables', 'exif_block', 'turn_exif', 'kept_exif', 'tag_name', 'lost_exif', 'exif_within']
+           'exif_dpi', 'exif_table', 'exif_tables', 'exif_block', 'turn_exif', 'kept_exif', 'tag_name', 'lost_exif',
+           'exif_within']
 
 # %% ../../nbs/05a_photo.exif.ipynb #19e298d1
 import io, struct
@@ -92,6 +93,17 @@ def has_thumbnail(
         n, = struct.unpack_from(order + 'H', block, at)
         return struct.unpack_from(order + 'I', block, at + 2 + 12*n)[0] > 0
     except (RestorerError, struct.error): return False
+
+# %% ../../nbs/05a_photo.exif.ipynb #a9e55533
+def exif_dpi(
+    tables:dict, # As `read_exif` returns them
+)->tuple|None: # (across, down) in pixels per inch
+    "The resolution that EXIF data tell, where it is complete."
+    (k, x), (k2, y), (_, unit) = (tables[EXIF_MAIN].get(tag, (3, b'\2\0')) for tag in (282, 283, 296))
+    if (k, k2) != (5, 5) or unit[0] not in (2, 3): return None
+    (x, by), (y, by2) = (struct.unpack_from('<II', o) for o in (x, y))
+    inch = 2.54 if unit[0] == 3 else 1 # centimetres
+    return (inch*x/by, inch*y/by2) if by and by2 else None
 
 # %% ../../nbs/05a_photo.exif.ipynb #f3288820
 def exif_table(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from .errors import PhotoError, RestorerError
+from .exif import exif_dpi, read_exif
 from .files import COPY_AGAIN, PHOTO_FORMATS, SAVE_AS, check_file, not_a_photo
 from .metadata import Captions, find_metadata, split_png, true_metadata
 from .pixels import to_uint8
@@ -203,8 +204,12 @@ def _pages(path):
 # %% ../../nbs/06_photo.reading.ipynb #61a53e81
 def _dpi(im, orientation):
     "(across, down) in pixels per inch after turning, or None where the file says nothing that makes sense."
-    try: x, y = map(float, im.info['dpi'])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError): return None
+    told = im.info['told'].exif if 'told' in im.info else None
+    if told and im.info.get('jfif_unit') not in (1, 2) and im.format not in ('PNG', 'TIFF') and (dpi := exif_dpi(read_exif(told))):
+        x, y = dpi[::-1] if orientation in _LYING else dpi # as it lay: these were turned already
+    else:
+        try: x, y = map(float, im.info['dpi'])
+        except (KeyError, TypeError, ValueError, ZeroDivisionError): return None
     if not (1 <= x <= 65000 and 1 <= y <= 65000): return None
     return (y, x) if orientation in _LYING else (x, y)
 
