@@ -21,11 +21,20 @@ def _declared(xmp):
     words = ''.join(f' xmlns:{o}="{_SPACES.get(o, "about:" + o)}"' for o in sorted({o.decode() for o in {*used} - {*known, b'xmlns', b'xml'}}))
     return re.sub(rb'<[A-Za-z][\w:.-]*', lambda m: m[0] + words.encode(), xmp, count=1)
 
-# %% ../../nbs/05e_photo.xmp.ipynb #8ede43d9
+# %% ../../nbs/05e_photo.xmp.ipynb #01b4fb21
+_WIDE = {b'<\0\0\0': 'utf-32le', b'\0\0\0<': 'utf-32be', b'\xff\xfe': 'utf-16', b'\xfe\xff': 'utf-16', b'<\0': 'utf-16le', b'\0<': 'utf-16be'}
+
+def _utf8(xmp):
+    "A packet in UTF-8, whatever it was in: its first letter tells."
+    encoding = next((o for head, o in _WIDE.items() if xmp.startswith(head)), None)
+    if encoding: xmp = re.sub(r'^<\?xml .*?\?>', '', xmp.decode(encoding, 'replace')).encode()
+    return xmp.strip(b'\0 \n\r\t')
+
+# %% ../../nbs/05e_photo.xmp.ipynb #a5c6f05e
 def _parse(xmp):
     "The root of a packet; what is not quite XML is read as far as possible. Raises `RestorerError` for what is none."
-    if b'<!DOCTYPE' in xmp.replace(b'\0', b''): raise RestorerError('XMP with a document type')
-    xmp = xmp.strip(b'\0 \n\r\t')
+    xmp = _utf8(xmp)
+    if b'<!DOCTYPE' in xmp: raise RestorerError('XMP with a document type')
     for packet, recover in ((xmp, False), (_declared(xmp), False), (_declared(xmp), True)):
         try: root = etree.fromstring(packet, etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True, recover=recover))
         except (etree.XMLSyntaxError, ValueError): continue
