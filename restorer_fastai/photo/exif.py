@@ -76,7 +76,7 @@ def read_exif(
         except (struct.error, OverflowError, OSError, ValueError): lost.append(name)
     return tables
 
-# %% ../../nbs/05a_photo.exif.ipynb #c7ee0a79
+# %% ../../nbs/05a_photo.exif.ipynb #fdbd1a57
 def exif_order(
     source, # As for `read_exif`
 )->str: # '<' (little-endian) or '>'
@@ -85,13 +85,14 @@ def exif_order(
 
 def has_thumbnail(
     block:bytes, # EXIF block
-)->bool: # Is there a table behind the main one?
-    "Whether EXIF data hold a small picture of the photo."
+)->bool:
+    "Whether EXIF data hold a small picture of the photo. (In a whole TIFF, what lies behind the main table may be another photo.)"
     block = block.removeprefix(b'Exif\0\0')
     try:
-        order, _, at = _head(io.BytesIO(block))
+        f, (order, wide, at) = io.BytesIO(block), _head(io.BytesIO(block))
         n, = struct.unpack_from(order + 'H', block, at)
-        return struct.unpack_from(order + 'I', block, at + 2 + 12*n)[0] > 0
+        behind, = struct.unpack_from(order + 'I', block, at + 2 + 12*n)
+        return not wide and behind > 0 and (len(block) < 2**17 or 513 in _read_table(f, behind, order, wide, []))
     except (RestorerError, struct.error): return False
 
 # %% ../../nbs/05a_photo.exif.ipynb #a9e55533

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['read_resources', 'resource_block', 'split_png', 'png_text', 'text_chunk', 'raw_profile', 'FileSays', 'Captions',
-           'Metadata', 'true_metadata', 'find_metadata', 'Placed', 'place_metadata', 'jpeg_segments', 'png_metadata',
-           'tiff_metadata']
+           'Metadata', 'true_metadata', 'find_metadata', 'Placed', 'place_metadata', 'sidecars', 'jpeg_segments',
+           'png_metadata', 'tiff_metadata']
 
-# %% ../../nbs/05f_photo.metadata.ipynb #4e7c1254
+# %% ../../nbs/05f_photo.metadata.ipynb #266f14c1
 import hashlib, io, re, struct, zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from .errors import RestorerError
 from .exif import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, EXIF_RULES, exif_block, exif_order, exif_within, has_thumbnail, kept_exif, lost_exif, read_exif, reordered, tag_name
 from .xmp import extension_name, join_xmp, split_xmp, true_xmp
@@ -405,6 +406,21 @@ def place_metadata(
     _place_xmp(placed, xmp, kind)
     _place_iptc(placed, captions, kind)
     return placed
+
+# %% ../../nbs/05f_photo.metadata.ipynb #c89e9be3
+_BESIDE = ('.xmp', ''), ('.XMP', ''), ('.xmp', None), ('.XMP', None), ('.json', None), ('.supplemental-metadata.json', None) # '' takes the place of the suffix
+
+def sidecars(
+    path, # A photo file, or None
+)->tuple: # Of str
+    "Captions in files beside a photo, in words."
+    if path is None: return ()
+    path, found = Path(path), []
+    for suffix, instead in _BESIDE:
+        try: there = (path.with_suffix(suffix) if instead == '' else path.with_name(path.name + suffix)).is_file()
+        except OSError: continue # (a name that is too long)
+        if there: found.append(f'captions in a file beside the photo (NAME{"" if instead == "" else path.suffix}{suffix}): copy it along')
+    return tuple(dict.fromkeys(found))
 
 # %% ../../nbs/05f_photo.metadata.ipynb #24345263
 def _segments(marker, head, data):
