@@ -11,7 +11,9 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from restorer_fastai.cli import app
 from restorer_fastai.photo.exif import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, EXIF_RULES, exif_block, exif_order, has_thumbnail, read_exif
 from restorer_fastai.photo.metadata import Captions, png_text, raw_profile, read_resources, resource_block
 from restorer_fastai.photo.reading import open_photo, Photo, photo_exif
@@ -353,7 +355,7 @@ def test_entities_are_not_expanded(trip, tmp_path):
 ALL = [app1(exif({270: (2, SAYS.encode() + b'\0')})), xmp1(packet()), app13((0x0404, IIM)), segment(0xfe, b'a comment')]
 LEFT = dict(exif=lambda o: o.exif is not None and SAYS.encode() in o.exif, xmp=lambda o: o.xmp == packet(), iptc=lambda o: o.captions.iptc == IIM, comment=lambda o: o.captions.comments == (b'a comment',))
 
-@pytest.mark.parametrize('place,damage', enumerate((app1(b'Exif\0\0rubbish'), xmp1(b'\xff\xfe<not XML'), segment(0xed, b'Photoshop 3.0\0rubbish'), b'')))
+@pytest.mark.parametrize('place,damage', list(enumerate((app1(b'Exif\0\0rubbish'), xmp1(b'\xff\xfe<not XML'), segment(0xed, b'Photoshop 3.0\0rubbish'), b''))))
 def test_a_damaged_piece_costs_no_other(trip, place, damage):
     photo, out = trip(jpeg(*ALL[:place], damage, *ALL[place + 1:]), '.jpg')
     for i, left in enumerate(LEFT.values()):
@@ -400,3 +402,34 @@ def test_blocks_of_other_programs_are_named(trip):
 def test_the_image_resources_of_a_box():
     box = [(0x0404, b'\0\0', IIM), (0x040a, b'\5Uncle', b'\1')]
     assert read_resources(resource_block(box)) == box and read_resources(b'rubbish') == []
+
+# --- Files beside a photo, and the dates of files
+
+@pytest.mark.parametrize('name', ['in.xmp', 'in.jpg.xmp', 'in.jpg.json', 'in.jpg.supplemental-metadata.json'])
+def test_captions_beside_a_photo_are_named(trip, tmp_path, name):
+    (tmp_path/name).write_text('At the lake')
+    photo, out = trip(jpeg(), '.jpg', 'in.jpg')
+    assert photo.lacks == () and ['beside the photo' in o for o in what_is_lacking(photo, out)] == [True]
+
+OLD = 10**9 # seconds: September 2001
+
+@pytest.mark.parametrize('keep', [True, False])
+def test_the_command_keeps_file_dates_when_asked(tmp_path, tiny_model, keep):
+    "And says in its summary what it could not carry over."
+    (tmp_path/'in').mkdir()
+    for name in 'ab':
+        (tmp_path/f'in/{name}.jpg').write_bytes(jpeg(app13((0x0404, IIM))))
+        os.utime(tmp_path/f'in/{name}.jpg', (OLD, OLD + 5))
+    said = CliRunner().invoke(app, ['restore', str(tmp_path/'in'), '--out', str(tmp_path/'out'), '--suffix', '.webp', '--model', str(tiny_model), *(['--keep-dates'] if keep else [])])
+    assert said.exit_code == 0 and '2 photos: IPTC records' in said.output
+    found = [(tmp_path/f'out/{name}.webp').stat() for name in 'ab']
+    assert [(o.st_mtime == OLD + 5) for o in found] == [keep]*2
+    if keep: assert [o.st_atime for o in found] == [OLD]*2
+
+def test_dates_that_a_disk_does_not_keep_are_named(tmp_path, monkeypatch, tiny_model):
+    (tmp_path/'a.jpg').write_bytes(jpeg())
+    def refuse(*args, **kwargs): raise PermissionError(1, 'Operation not permitted')
+    monkeypatch.setattr(os, 'utime', refuse)
+    from restorer_fastai import Restorer
+    outcome = Restorer.load(tiny_model).restore_file(tmp_path/'a.jpg', tmp_path/'b.jpg', keep_dates=True)
+    assert outcome.did == 'restored' and outcome.notes == ('the file dates of the photo: Operation not permitted',)
