@@ -26,7 +26,7 @@ tifffile = pytest.importorskip('tifffile')
 
 RGB = np.random.default_rng(0).integers(60, 200, (2, 3, 3)).repeat(12, 0).repeat(12, 1).astype(np.uint8)
 SUFFIXES = '.jpg', '.tif', '.png', '.webp'
-THUMBNAIL, MAKER = 'a thumbnail, which showed the photo as it was', "the camera maker's private note (MakerNote)"
+THUMBNAIL, MAKER = 'not carried over: a thumbnail, which showed the photo as it was', "not carried over: the camera maker's private note (MakerNote)"
 
 def stored(kind, **options):
     Image.fromarray(RGB).save(f := io.BytesIO(), kind, **options)
@@ -130,7 +130,7 @@ def test_what_exif_loses_is_named(trip, tmp_path):
 
 def test_exif_longer_than_a_segment_is_named(trip):
     photo, out = trip(png(chunk(b'eXIf', exif(camera={37510: (7, b'ASCII\0\0\0' + b'x'*70000), 36867: (2, b'1957:10:04 19:28:34\0')})[6:])), '.jpg')
-    assert photo.lacks == () and what_is_lacking(photo, out) == ('EXIF data that do not fit a JPEG: UserComment',)
+    assert photo.lacks == () and what_is_lacking(photo, out) == ('not carried over: EXIF data that do not fit a JPEG (UserComment)',)
     assert told(out)[EXIF_CAMERA] == {36867: (2, b'1957:10:04 19:28:34\0')} and b'restored' in told(out)[EXIF_MAIN][305][1]
     assert [not_written(photo, f'a{o}') for o in ('.png', '.tif', '.webp')] == [(), (), ()]
 
@@ -166,7 +166,7 @@ IPTC_FROM = dict(jpeg=lambda: jpeg(app13((0x0404, IIM), (0x040a, b'\1'))), tiff=
 def test_iptc_goes_where_there_is_a_place(trip, source, suffix):
     photo, out = trip(IPTC_FROM[source](), suffix)
     assert photo.captions == Captions(IIM, ((0x040a, b'\0\0', b'\1'),)) and photo.lacks == ()
-    if suffix == '.webp': assert [o.split(' ')[0] for o in what_is_lacking(photo, out)] == ['IPTC', "Photoshop's"]
+    if suffix == '.webp': assert [o.split(' ')[3] for o in what_is_lacking(photo, out)] == ['IPTC', "Photoshop's"]
     else: assert open_photo(out).captions == photo.captions and what_is_lacking(photo, out) == ()
 
 def test_iptc_as_numbers_of_four(trip):
@@ -239,7 +239,7 @@ def test_untrue_and_disguised_texts_go(trip):
 def test_no_place_left_is_named(trip):
     block = exif({270: (2, b'by hand\0')}, {37510: (7, b'ASCII\0\0\0this too')})
     photo, out = trip(jpeg(app1(block), segment(0xfe, SAYS.encode())), '.tif')
-    assert what_is_lacking(photo, out) == ('comments, for which TIFF has no place left',)
+    assert what_is_lacking(photo, out) == ('not carried over: comments, for which TIFF has no place left',)
     assert told(out)[EXIF_MAIN][270] == (2, b'by hand\0')
 
 def test_a_comment_that_is_the_description_already(trip):
@@ -341,7 +341,7 @@ def test_xmp_over_64_kb(trip, said):
 
 def test_xmp_that_cannot_be_cut_is_named(trip):
     photo, out = trip(tiff((700, 1, b'<x>' + b'keyword '*9000 + b'</x>')), '.jpg')
-    assert what_is_lacking(photo, out) == ('XMP: 72,007 bytes do not fit a JPEG',)
+    assert what_is_lacking(photo, out) == ('not carried over: XMP of 72,007 bytes, which does not fit a JPEG',)
 
 def test_entities_are_not_expanded(trip, tmp_path):
     (tmp_path/'secret').write_text('secret of this disk')
@@ -377,7 +377,7 @@ def test_exif_that_points_nowhere(trip):
     assert SAYS.encode() in photo.exif and b'1957' in photo.exif
     at = block.index(struct.pack('<HHI', 270, 2, len(SAYS) + 1)) + 8
     photo, out = trip(jpeg(app1(block[:at] + b'\xff\xff\xff\x7f' + block[at + 4:])), '.jpg')
-    assert photo.lacks == ('damaged EXIF data: ImageDescription',) and told(out)[EXIF_CAMERA] == {36867: (2, b'1957:10:04 19:28:34\0')}
+    assert photo.lacks == ('not carried over: damaged EXIF data (ImageDescription)',) and told(out)[EXIF_CAMERA] == {36867: (2, b'1957:10:04 19:28:34\0')}
 
 @pytest.mark.parametrize('seed', range(40))
 def test_random_damage_of_what_is_said(trip, seed):
@@ -397,7 +397,7 @@ def test_what_lies_behind_the_picture_of_a_phone_is_named(trip):
 
 def test_blocks_of_other_programs_are_named(trip):
     photo, _ = trip(jpeg(segment(0xeb, b'JP\0\1c2pa'), segment(0xec, b'[picture info]'), segment(0xec, b'Ducky\0\1\0\4\0\0\0<\0\0')), '.jpg')
-    assert photo.lacks == ('a block of another program (APP11 JP)', 'a block of another program (APP12)')
+    assert photo.lacks == ('not carried over: a block of another program (APP11 JP)', 'not carried over: a block of another program (APP12)')
 
 def test_the_image_resources_of_a_box():
     box = [(0x0404, b'\0\0', IIM), (0x040a, b'\5Uncle', b'\1')]
@@ -421,7 +421,7 @@ def test_the_command_keeps_file_dates_when_asked(tmp_path, tiny_model, keep):
         (tmp_path/f'in/{name}.jpg').write_bytes(jpeg(app13((0x0404, IIM))))
         os.utime(tmp_path/f'in/{name}.jpg', (OLD, OLD + 5))
     said = CliRunner().invoke(app, ['restore', str(tmp_path/'in'), '--out', str(tmp_path/'out'), '--suffix', '.webp', '--model', str(tiny_model), *(['--keep-dates'] if keep else [])])
-    assert said.exit_code == 0 and '2 photos: IPTC records' in said.output
+    assert said.exit_code == 0 and '2 photos: not carried over: IPTC records' in said.output
     found = [(tmp_path/f'out/{name}.webp').stat() for name in 'ab']
     assert [(o.st_mtime == OLD + 5) for o in found] == [keep]*2
     if keep: assert [o.st_atime for o in found] == [OLD]*2
@@ -432,4 +432,4 @@ def test_dates_that_a_disk_does_not_keep_are_named(tmp_path, monkeypatch, tiny_m
     monkeypatch.setattr(os, 'utime', refuse)
     from restorer_fastai import Restorer
     outcome = Restorer.load(tiny_model).restore_file(tmp_path/'a.jpg', tmp_path/'b.jpg', keep_dates=True)
-    assert outcome.did == 'restored' and outcome.notes == ('the file dates of the photo: Operation not permitted',)
+    assert outcome.did == 'restored' and outcome.notes == ('file dates not kept: Operation not permitted',)

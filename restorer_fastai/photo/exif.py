@@ -189,7 +189,7 @@ def kept_exif(
     if any(kept.values()): kept[EXIF_MAIN] = kept[EXIF_MAIN] | {274: (3, b'\1\0')}
     return kept
 
-# %% ../../nbs/05a_photo.exif.ipynb #218461fb
+# %% ../../nbs/05a_photo.exif.ipynb #b39ed15a
 def tag_name(
     tag:int, # Number of a tag
 )->str: # Its name in the EXIF standard, or the number
@@ -203,7 +203,7 @@ def lost_exif(
 )->tuple: # Of str
     "What EXIF data say that the result does not, in words."
     notes, main = [], tables[EXIF_MAIN]
-    if unread: notes.append(f'damaged EXIF data: {", ".join(map(tag_name, sorted(set(unread))[:5]))}')
+    if unread: notes.append(f'damaged EXIF data ({", ".join(map(tag_name, sorted(set(unread))[:5]))})')
     if _MAKER in main or _MAKER in tables[EXIF_CAMERA]: notes.append("the camera maker's private note (MakerNote)")
     if orientation in range(2, 9) and _MAP & {*main}: notes.append('the place on the map, pixel by pixel (GeoTIFF): the photo was turned')
     if _LAYERS in main: notes.append("Photoshop's layers")

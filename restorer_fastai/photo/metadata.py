@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['read_resources', 'resource_block', 'split_png', 'png_text', 'text_chunk', 'raw_profile', 'FileSays', 'Captions',
-           'Metadata', 'true_metadata', 'find_metadata', 'Placed', 'place_metadata', 'sidecars', 'jpeg_segments',
-           'png_metadata', 'tiff_metadata']
+           'Metadata', 'as_notes', 'true_metadata', 'find_metadata', 'Placed', 'place_metadata', 'sidecars',
+           'jpeg_segments', 'png_metadata', 'tiff_metadata']
 
-# %% ../../nbs/05f_photo.metadata.ipynb #266f14c1
+# %% ../../nbs/05f_photo.metadata.ipynb #32b6b14d
 import hashlib, io, re, struct, zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from .errors import RestorerError
-from .exif import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, EXIF_RULES, exif_block, exif_order, exif_within, has_thumbnail, kept_exif, lost_exif, read_exif, reordered, tag_name
+from .exif import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, EXIF_RULES, exif_block, exif_order, exif_within
+from .exif import has_thumbnail, kept_exif, lost_exif, read_exif, reordered, tag_name
 from .xmp import extension_name, join_xmp, split_xmp, true_xmp
 
 # %% ../../nbs/05f_photo.metadata.ipynb #e0ab5881
@@ -231,6 +232,13 @@ class Metadata:
     captions:Captions=Captions()
     lacks:tuple=() # What is lost, in words
 
+# %% ../../nbs/05f_photo.metadata.ipynb #3af57b5b
+def as_notes(
+    lost, # What is lost, in words; may hold things twice
+)->tuple: # Of str
+    "Notes for a person, each once."
+    return tuple(f'not carried over: {o}' for o in dict.fromkeys(lost))
+
 # %% ../../nbs/05f_photo.metadata.ipynb #b5b4d196
 def _whole_xmp(found):
     "The packet with its extension; notes an extension that is not whole."
@@ -249,7 +257,7 @@ def _kept_resources(found, turned):
     if turned and any(n in _PATHS for n, *_ in found.resources): found.lost.append("Photoshop's paths: the photo was turned")
     return tuple(o for o in found.resources if o[0] in _ABOUT_PHOTO or o[0] in _PATHS and not turned)
 
-# %% ../../nbs/05f_photo.metadata.ipynb #e447daff
+# %% ../../nbs/05f_photo.metadata.ipynb #33102737
 _THUMBNAIL = 'a thumbnail, which showed the photo as it was'
 
 def _behind(f):
@@ -272,7 +280,7 @@ def true_metadata(
     if found.tables: found.lost += lost_exif(found.tables, (), orientation)
     if has_thumbnail(found.exif) or any(n in _THUMBNAILS for n, *_ in found.resources): found.lost.append(_THUMBNAIL)
     captions = Captions(iptc, resources, tuple(o for o in found.comments if o.strip(b'\0 ')), tuple(found.texts))
-    return Metadata(exif_block(tables, found.order) if tables and any(tables.values()) else None, xmp, captions, tuple(dict.fromkeys([*found.lost, *lost])))
+    return Metadata(exif_block(tables, found.order) if tables and any(tables.values()) else None, xmp, captions, as_notes([*found.lost, *lost]))
 
 # %% ../../nbs/05f_photo.metadata.ipynb #4a167db6
 def find_metadata(
@@ -361,11 +369,11 @@ def _tell_colours(tables):
     tables[EXIF_RULES] = {}
     if 40961 in tables[EXIF_CAMERA]: tables[EXIF_CAMERA][40961] = 3, b'\1\0'
 
-# %% ../../nbs/05f_photo.metadata.ipynb #a03b5875
+# %% ../../nbs/05f_photo.metadata.ipynb #b1f1a355
 def _place_xmp(placed, xmp, kind):
     "Find room for a packet."
     try: placed.xmp, placed.more_xmp = split_xmp(xmp) if xmp and kind == 'JPEG' else (xmp, None)
-    except RestorerError: placed.lost.append(f'XMP: {len(xmp):,} bytes do not fit a JPEG')
+    except RestorerError: placed.lost.append(f'XMP of {len(xmp):,} bytes, which does not fit a JPEG')
 
 def _place_exif(placed, kind):
     "Leave out what does not fit a JPEG's segment."
@@ -373,7 +381,7 @@ def _place_exif(placed, kind):
     block, left = exif_within(placed.tables, _SEGMENT, placed.order)
     for tag in left:
         for tags in placed.tables.values(): tags.pop(tag, None)
-    if left: placed.lost.append(f'EXIF data that do not fit a JPEG: {", ".join(map(tag_name, left))}')
+    if left: placed.lost.append(f'EXIF data that do not fit a JPEG ({", ".join(map(tag_name, left))})')
 
 def _place_iptc(placed, captions, kind):
     "Find a place for IPTC records and Photoshop's resources."

@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 from .disk import write_beside
 from .errors import PhotoError
 from .exif import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, exif_block, exif_tables, reordered
-from .metadata import jpeg_segments, place_metadata, png_metadata, sidecars, tiff_metadata
+from .metadata import as_notes, jpeg_segments, place_metadata, png_metadata, sidecars, tiff_metadata
 from .pixels import to_uint8
 from .profiles import from_srgb, profile_channels
 from .reading import Photo
@@ -123,7 +123,7 @@ def not_written(
 )->tuple: # Of str
     "What a photo's file, or one beside it, says of the photo, and a result of that suffix will not, in words."
     kind = _FORMAT.get(Path(path).suffix.lower(), 'BMP')
-    return *place_metadata(like.exif, like.xmp, like.captions, kind, _LONG_NOTE).lost, *sidecars(like.path)
+    return *as_notes(place_metadata(like.exif, like.xmp, like.captions, kind, _LONG_NOTE).lost), *sidecars(like.path)
 
 # %% ../../nbs/07_photo.writing.ipynb #000965e5
 def save_photo(

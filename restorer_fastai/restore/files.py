@@ -99,7 +99,7 @@ def _marks(tiled, before, after, seen):
 def _keep_dates(result, dates):
     "Give a file the dates of `os.stat`; what is lacking then, in words."
     try: os.utime(result, ns=(dates.st_atime_ns, dates.st_mtime_ns))
-    except OSError as e: return (f"the file dates of the photo: {e.strerror or 'this disk keeps none'}",)
+    except OSError as e: return (f"file dates not kept: {e.strerror or 'this disk has none'}",)
     return ()
 
 # %% ../../nbs/66_restore.files.ipynb #396e24ef
