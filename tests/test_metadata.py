@@ -399,6 +399,11 @@ def test_blocks_of_other_programs_are_named(trip):
     photo, _ = trip(jpeg(segment(0xeb, b'JP\0\1c2pa'), segment(0xec, b'[picture info]'), segment(0xec, b'Ducky\0\1\0\4\0\0\0<\0\0')), '.jpg')
     assert photo.lacks == ('not carried over: a block of another program (APP11 JP)', 'not carried over: a block of another program (APP12)')
 
+    photo, out = trip(png(chunk(b'caBX', b'jumb')), '.png')
+    assert photo.lacks == ('not carried over: a block of another program (caBX)',) and b'caBX' not in out.read_bytes()
+    photo, _ = trip(tiff((271, 2, b'Zorki\0'), (65000, 2, b'a scanner\0')), '.tif')
+    assert photo.lacks == ('not carried over: private tags (65000)',)
+
 def test_the_image_resources_of_a_box():
     box = [(0x0404, b'\0\0', IIM), (0x040a, b'\5Uncle', b'\1')]
     assert read_resources(resource_block(box)) == box and read_resources(b'rubbish') == []

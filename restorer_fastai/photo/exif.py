@@ -149,12 +149,15 @@ def exif_block(
     data, places = exif_tables(tables, 8 + len(main(places)), order)
     return b'Exif\0\0' + (b'II*\0' if order == '<' else b'MM\0*') + struct.pack(order + 'I', 8) + main(places) + data
 
-# %% ../../nbs/05a_photo.exif.ipynb #cc4f55ea
-_KEEP = {269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 18249, 32781, 33432}
-# document and page name, description, camera, resolution, software, date, artist, computer, rating (two), number of the picture, rights
+# %% ../../nbs/05a_photo.exif.ipynb #9135b8e2
+_KEEP = {11, 269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 18249, 32781, 33432, 50708, 50735, 50827, 50898, 50899}
+# software, document and page name, description, camera, resolution, software, date, artist, computer, rating (two), number of the picture, rights; of raw files:
+# camera, its number, the file's first name; Panasonic's titles
 _MAP = {33550, 33922, 34264, 34735, 34736, 34737, 42112} # GeoTIFF, and GDAL's words
 _EXPOSURE = {33434, 33437, 34850, 34852, 34855, 34856, 34858, 34859, *range(34864, 34870)} # time, aperture, program, sensitivity ...
 _MAKER, _LAYERS = 37500, 37724 # the camera maker's private note, Photoshop's layers
+_BUILT = {*range(254, 267), 273, *range(274, 282), 284, *range(288, 294), 297, 301, *range(317, 348), 400, *range(512, 533), 700, 32934, *range(32995, 32999), 33421, 33422, 33723,
+    34377, 34665, 34675, 34853, 37500, 37724, 40965, *range(50000, 53000)} # how a file is built: sizes, strips, pointers, tables for raw pixels; and what is read elsewhere
 _UNTRUE = {37122, 40962, 40963} # of the file: bits a pixel, width, height
 _IN_PIXELS = {37396, 41492} # where in the picture the subject is
 _PAIRS = (282, 283), (41486, 41487) # across and down: resolution, that of the sensor
@@ -189,7 +192,7 @@ def kept_exif(
     if any(kept.values()): kept[EXIF_MAIN] = kept[EXIF_MAIN] | {274: (3, b'\1\0')}
     return kept
 
-# %% ../../nbs/05a_photo.exif.ipynb #b39ed15a
+# %% ../../nbs/05a_photo.exif.ipynb #b0b3ff04
 def tag_name(
     tag:int, # Number of a tag
 )->str: # Its name in the EXIF standard, or the number
@@ -207,6 +210,7 @@ def lost_exif(
     if _MAKER in main or _MAKER in tables[EXIF_CAMERA]: notes.append("the camera maker's private note (MakerNote)")
     if orientation in range(2, 9) and _MAP & {*main}: notes.append('the place on the map, pixel by pixel (GeoTIFF): the photo was turned')
     if _LAYERS in main: notes.append("Photoshop's layers")
+    if private := [f'{o}' for o in sorted(main) if not _is_kept(o) and o not in _BUILT]: notes.append(f'private tags ({", ".join(private[:5])})')
     return tuple(notes)
 
 # %% ../../nbs/05a_photo.exif.ipynb #feb777cf

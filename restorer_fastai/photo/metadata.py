@@ -41,18 +41,19 @@ def resource_block(
     "Image resources as one block."
     return b''.join(b'8BIM' + struct.pack('>H', n) + name + struct.pack('>I', len(data)) + data + b'\0'*(len(data) % 2) for n, name, data in resources)
 
-# %% ../../nbs/05f_photo.metadata.ipynb #df5459a2
-_PNG, _PNG_TEXTS = b'\x89PNG\r\n\x1a\n', (b'tEXt', b'zTXt', b'iTXt', b'eXIf')
+# %% ../../nbs/05f_photo.metadata.ipynb #f68e1118
+_PNG_TEXTS = b'tEXt', b'zTXt', b'iTXt', b'eXIf'
+_OF_PICTURES = set(b'IHDR PLTE IDAT IEND tRNS gAMA cHRM iCCP sRGB sBIT cICP mDCV cLLI mDCv cLLi bKGD hIST pHYs sPLT tIME acTL fcTL fdAT oFFs pCAL sCAL sTER iDOT vpAg caNv orNT'.split())
 
 def split_png(
     f, # A PNG file, open for reading
 )->tuple: # The same PNG without its texts and EXIF data, as an open file; these as [(kind, bytes)]; how many were damaged
-    "Take captions out of a PNG, so that a decoder reads nothing but the picture."
+    "Take captions, and chunks of other programs, out of a PNG, so that a decoder reads nothing but the picture."
     data, kept, texts, damaged, at = f.read(), [], [], 0, 8
     while len(head := data[at:at + 8]) == 8:
         size, kind = struct.unpack('>I4s', head)
         end = at + 12 + size
-        if kind in _PNG_TEXTS and end <= len(data):
+        if kind not in _OF_PICTURES and kind[0] >= 97 and end <= len(data): # (a small first letter: a picture can be shown without it)
             if zlib.crc32(data[at + 4:end - 4]) == int.from_bytes(data[end - 4:end], 'big'): texts.append((kind, data[at + 8:end - 4]))
             else: damaged += 1
         else: kept.append(data[at:end])
@@ -147,7 +148,7 @@ def _from_jpeg(im):
 
 def _readable(data): return re.match(rb'[\w .:/-]{0,20}', data)[0].decode().strip()
 
-# %% ../../nbs/05f_photo.metadata.ipynb #92a9c84d
+# %% ../../nbs/05f_photo.metadata.ipynb #0c0921a3
 _UNTRUE_TEXT = re.compile(r'Thumb::.*|png:.*|signature|(exif|tiff):(thumbnail:.*|Orientation|(Exif)?Image(Width|Length|Height)|Pixel[XY]Dimension)')
 _RAW_PROFILE = 'Raw profile type '
 
@@ -162,9 +163,9 @@ def _add_raw(found, name, data):
 
 def _add_text(found, kind, body):
     "Note what a chunk of a PNG says. Raises `ValueError` or `zlib.error` for a damaged one."
-    if kind == b'eXIf':
-        found.exif = body
-        return
+    if kind not in _PNG_TEXTS: found.lost.append(f'a block of another program ({_readable(kind)})')
+    if kind == b'eXIf': found.exif = body
+    if kind not in _PNG_TEXTS or kind == b'eXIf': return
     keyword, text = png_text(kind, body)
     if keyword == 'XML:com.adobe.xmp': found.xmp = text
     elif keyword.startswith(_RAW_PROFILE): _add_raw(found, keyword.removeprefix(_RAW_PROFILE).lower(), _raw_profile(text))
