@@ -5,6 +5,9 @@ from ..photo.progress import *
 from ..photo.files import *
 from ..photo.pixels import *
 from ..photo.profiles import *
+from ..photo.tagged import *
+from ..photo.raw import *
+from ..photo.containers import *
 from ..photo.reading import *
 from ..photo.writing import *
 from ..photo.samples import *
