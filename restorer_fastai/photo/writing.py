@@ -12,19 +12,19 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from .disk import write_beside
 from .errors import PhotoError
+from .files import PHOTO_TYPES
 from .pixels import to_uint8
-from .profiles import from_srgb, profile_channels
+from .profiles import from_srgb, from_srgb_near, profile_channels
 from .reading import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, Photo, exif_block, exif_table, read_exif
 
 # %% ../../nbs/07_photo.writing.ipynb #adeda4fd
-_FORMAT = {'.png': 'PNG', '.bmp': 'BMP', '.webp': 'WEBP', '.jpg': 'JPEG', '.jpeg': 'JPEG', '.tif': 'TIFF', '.tiff': 'TIFF'}
 _LONGEST = dict(JPEG=65500, WEBP=16383) # pixels a side; the other formats hold whatever we read
 _WAY_OUT = 'Check the folder, its permissions and the free space.'
 
 def _writable(path, img):
     "`img` as (H, W, 3) or (H, W), and the name of the format; raises `PhotoError` when it is no photo or its format cannot hold it."
-    kind, img = _FORMAT.get(path.suffix.lower()), np.asarray(img)
-    if kind is None: raise PhotoError(path, f'no photo format has the suffix {path.suffix!r}', f'Use one of {" ".join(_FORMAT)}.')
+    kind, img = PHOTO_TYPES.get(path.suffix.lower()), np.asarray(img)
+    if kind is None: raise PhotoError(path, f'no photo format has the suffix {path.suffix!r}', f'Use one of {" ".join(PHOTO_TYPES)}.')
     if img.ndim not in (2, 3) or 0 in img.shape or img.shape[2:] not in ((), (1,), (3,)):
         raise PhotoError(path, f'an array of shape {img.shape} is no photo', 'Give (H, W, 3) or grey (H, W), at least one pixel.')
     longest = _LONGEST.get(kind, max(img.shape))
@@ -49,12 +49,20 @@ def _is_neutral(px):
     return spread.max() <= (1 if px.dtype == np.uint8 else 257)
 
 # %% ../../nbs/07_photo.writing.ipynb #39b3a270
+def _in_profile(px, profile, like):
+    "(H, W, 3) in the numbers of the photo's profile; what is as it was in the photo gets the photo's own."
+    own = like.own[1] if like.own and like.own[0] == profile else None
+    if own is None or px.shape != like.pixels.shape: return from_srgb(px, profile) # (it was enlarged)
+    before = like.pixels if like.pixels.dtype == px.dtype else to_uint8(like.pixels) if px.dtype == np.uint8 else like.pixels.astype(np.uint16)*np.uint16(257)
+    return from_srgb_near(px, before, own, profile)
+
+# %% ../../nbs/07_photo.writing.ipynb #01312927
 def _as_stored(img, kind, like):
     "What goes into a file of the format `kind`: pixels (H, W) or (H, W, 3), and the profile or None."
     px, profile = _to_depth(img, kind, like), like.profile if kind != 'BMP' else None
     grey = px.ndim == 2 or (like.grey and kind != 'WEBP' and bool(_is_neutral(px)))
     if profile and profile_channels(profile) != (1 if grey else 3): profile = None # coloured meanwhile, or a format without grey: sRGB
-    if profile: px = from_srgb(px if px.ndim == 3 else np.repeat(px[..., None], 3, 2), profile)
+    if profile: px = _in_profile(px if px.ndim == 3 else np.repeat(px[..., None], 3, 2), profile, like)
     elif grey and px.ndim == 3: px = px[..., 1:2]
     return px[..., 0] if grey and px.ndim == 3 else px, profile
 
@@ -113,8 +121,9 @@ def _png16_bytes(px, **options):
     return b''.join([image[:33], chunks[:chunks.rindex(b'IDAT') - 4], image[33:]])
 
 # %% ../../nbs/07_photo.writing.ipynb #744d67fb
-def _encode(px, kind, profile, tables, dpi, xmp, quality):
-    "The bytes of a photo file; `tables` as `read_exif` gives them."
+def _encode(px, kind, profile, tables, dpi, xmp, quality, lossless=False):
+    "The bytes of a photo file; `tables` as `read_exif` gives them. `lossless` is for a WebP."
+    if not profile and 40961 in tables[EXIF_CAMERA]: tables[EXIF_CAMERA] |= {40961: (3, b'\1\0')} # ColorSpace: without a profile it is sRGB now
     if kind == 'TIFF': return _tiff_bytes(px, tables, profile, dpi, xmp)
     if dpi and kind == 'WEBP': # a WebP knows no other place
         tables[EXIF_MAIN] |= {tag: (5, struct.pack('<II', round(1000*v), 1000)) for tag, v in zip((282, 283), dpi)} | {296: (3, b'\2\0')}
@@ -124,7 +133,8 @@ def _encode(px, kind, profile, tables, dpi, xmp, quality):
         options['pnginfo'] = PngImagePlugin.PngInfo()
         options['pnginfo'].add(b'iTXt', b'XML:com.adobe.xmp\0\0\0\0\0' + xmp)
     elif xmp and len(xmp) < room: options['xmp'] = xmp
-    if kind in ('JPEG', 'WEBP'): options['quality'] = quality
+    if kind == 'WEBP' and lossless: options |= dict(lossless=True, quality=60) # (here: how hard to try)
+    elif kind in ('JPEG', 'WEBP'): options['quality'] = quality
     if kind == 'JPEG': options['subsampling'] = 0
     options = {k: v for k, v in options.items() if v is not None}
     if kind == 'PNG' and px.dtype == np.uint16 and px.ndim == 3: return _png16_bytes(px, **options)
@@ -137,7 +147,7 @@ def save_photo(
     pixels, # (H, W, 3) or grey (H, W), in sRGB: uint8, uint16, or float in [0, 1]
     like:Photo=None, # The photo it was made of: its profile, single channel, EXIF data and resolution go into the result
     note:str='', # What was done, for the EXIF data (ASCII)
-    quality:int=95, # Of JPEG and WebP, 1 to 100
+    quality:int=95, # Of JPEG and WebP, 1 to 100; a photo that came as a lossless WebP goes as one
 )->Path: # The file written
     """Write a photo, whole or not at all. PNG and TIFF hold uint16 pixels, and float ones of a `like` with 16 bits, with 16 bits; all else
     has 8. JPEG keeps full colour resolution (4:4:4). BMP holds pixels only. Raises `PhotoError` for an unknown suffix, an array that is
@@ -146,7 +156,7 @@ def save_photo(
     like, (img, kind) = like or Photo(None), _writable(path, pixels)
     try:
         px, profile = _as_stored(img, kind, like)
-        data = _encode(px, kind, profile, _exif_of(like.exif, note), like.dpi, like.xmp, quality)
+        data = _encode(px, kind, profile, _exif_of(like.exif, note), like.dpi, like.xmp, quality, like.lossless)
     except (OSError, ValueError, RuntimeError, SyntaxError, struct.error) as e:
         raise PhotoError(path, f'could not be made ({e})', 'Try another format, or leave out the EXIF data and the profile.') from e
     try:
