@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from .errors import RestorerError
-from .files import AVIF, HEIC, JPEG2000, JPEG_XL, RAW, can_read, kind_of, not_read
+from .files import AVIF, HEIC, JPEG2000, JPEG_XL, RAW, can_read, kind_by_head, not_read
 from .raw import carried, is_raw, open_raw, open_tiff
-from .tagged import Told, nclx_colours
+from .tagged import ToldColours, nclx_colours
 
 # %% ../../nbs/05d_photo.containers.ipynb #5f961205
 def to_16_bits(
@@ -181,7 +181,7 @@ def open_other(
     """A photo that Pillow cannot open, or of which it would show the wrong picture: raw files, HEIC, JPEG XL, TIFFs whose photo is not the first picture.
     Raises `PhotoError` where the library for it is missing."""
     with open(path, 'rb') as f: head = f.read(512)
-    kind = kind_of(head)
+    kind = kind_by_head(head)
     if kind == RAW or is_raw(path): return open_raw(path)
     if head[:4] in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'): return open_tiff(path, upright)
     if kind in (AVIF, JPEG2000, JPEG_XL) and not can_read(kind): raise not_read(Path(path), kind)

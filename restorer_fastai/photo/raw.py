@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from .errors import RestorerError
-from .files import RAW, RAW_SUFFIXES, can_read, kind_of, not_read
+from .files import RAW, RAW_SUFFIXES, can_read, kind_by_head, not_read
 
 # %% ../../nbs/05c_photo.raw.ipynb #0fe3cf3d
 _SENSOR = 32803, 34892 # photometric interpretations: a mosaic of a sensor (CFA), its numbers without the mosaic (LinearRaw)
@@ -74,8 +74,9 @@ def page_pixels(
 )->tuple: # uint8 or uint16 (H, W, 1 or 3), grey or colour; how opaque, (H, W) or None; what was left out, in words, or None
     "Pixels of a TIFF page. Raises `RestorerError` for what is neither grey nor RGB of 8 to 16 bits."
     channels = {0: 1, 1: 1, 2: 3, 6: 3}.get(int(page.photometric))
-    if not channels or page.dtype is None or page.dtype.kind != 'u' or page.dtype.itemsize > 2: raise RestorerError('this kind of TIFF is not read')
+    if not channels or page.dtype is None or page.dtype.kind != 'u' or page.dtype.itemsize > 2: raise RestorerError('this kind of TIFF is not read (neither grey nor RGB of 8 or 16 bits)')
     a = page.asarray()
+    if 0 in a.shape: raise RestorerError('this TIFF is damaged: it has no pixels')
     a = np.atleast_3d(a.transpose(1, 2, 0) if a.ndim == 3 and page.planarconfig == 2 else a)
     if page.bitspersample not in (8, 16): a = np.rint(a*(np.iinfo(a.dtype).max/(2.**page.bitspersample - 1))).astype(a.dtype)
     px, more, told = a[..., :channels], a.shape[2] - channels, [int(o) for o in page.extrasamples]
@@ -169,4 +170,4 @@ def is_raw(
 )->bool:
     "Whether a file that is no TIFF for other programs is raw, by its first bytes, and by its name where these say nothing."
     with open(path, 'rb') as f: head = f.read(512)
-    return kind_of(head) == RAW or (Path(path).suffix.lower() in RAW_SUFFIXES and kind_of(head) is None and head[:4] not in (b'II*\0', b'MM\0*') and head[:2] != b'\xff\xd8')
+    return kind_by_head(head) == RAW or (Path(path).suffix.lower() in RAW_SUFFIXES and kind_by_head(head) is None and head[:4] not in (b'II*\0', b'MM\0*') and head[:2] != b'\xff\xd8')

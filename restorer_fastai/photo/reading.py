@@ -18,7 +18,7 @@ from .files import COPY_AGAIN, PHOTO_FORMATS, SAVE_AS, check_file, not_a_photo
 from .pixels import to_uint8
 from .profiles import is_srgb, to_srgb, way_back, without_profile
 from .raw import UNEXPLAINED, open_tiff, page_pixels, tiff_pages
-from .tagged import Told, dcf_colours, nclx_colours, png_chunks, png_colours
+from .tagged import ToldColours, dcf_colours, nclx_colours, png_chunks, png_colours
 
 # %% ../../nbs/06_photo.reading.ipynb #92324e52
 class _NotRead(RestorerError): "Pixels of a kind that we do not read."
@@ -79,7 +79,7 @@ def _profile(im):
 def _dcf(im):
     "What the EXIF data of a JPEG without a profile say about its colours."
     try: camera = read_exif(source := im.info['exif'])[EXIF_CAMERA]
-    except Exception: return Told()
+    except Exception: return ToldColours()
     space = int.from_bytes(camera[40961][1][:2], 'little') if 40961 in camera else None
     at = 6 + int.from_bytes(camera.get(40965, (4, b''))[1][:4], 'little') # the table of interoperability; its tag 1 says R98 or R03
     return dcf_colours(space, b'R03' if at > 6 and b'R03\0' in source[at:at + 2 + 12*8] else b'')
@@ -91,7 +91,7 @@ def _colours(im, f):
     if im.format == 'AVIF':
         f.seek(0)
         return nclx_colours(f.read(200_000), icc)
-    return _dcf(im) if im.format in ('JPEG', 'MPO') and not icc else Told(icc)
+    return _dcf(im) if im.format in ('JPEG', 'MPO') and not icc else ToldColours(icc)
 
 # %% ../../nbs/06_photo.reading.ipynb #7ba0f4dd
 _TURN = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
@@ -166,7 +166,7 @@ def _open_photo(path):
         im = open_other(path, _upright) or _load_whatever(path)
     if 'kept' not in im.info: im.info.update(kept=_kept_exif(im)) # not opened by Pillow
     im.info.setdefault('orientation', _orientation(im))
-    im.info.setdefault('told', Told(im.info.get('icc_profile')))
+    im.info.setdefault('told', ToldColours(im.info.get('icc_profile')))
     return im
 
 # %% ../../nbs/06_photo.reading.ipynb #539891b0
