@@ -28,8 +28,8 @@ def _convert(px, source, target):
     "(H, W, C) uint8 or uint16 from one profile to another, both as bytes; (H, W, C) in the channels of `target`."
     import imagecodecs
     flags, spaces = imagecodecs.CMS.FLAGS, {1: 'gray', 3: 'rgb', 4: 'cmyk'}
-    exact = flags.NOOPTIMIZE | flags.NOCACHE if px.dtype == np.uint16 else 0
     c, c2 = px.shape[2], profile_channels(target)
+    exact = flags.NOOPTIMIZE | flags.NOCACHE if px.dtype == np.uint16 or 1 in (c, c2) else 0
     try: out = imagecodecs.cms_transform(np.ascontiguousarray(px), source, target, colorspace=spaces[c], outcolorspace=spaces[c2], flags=exact)
     except (RuntimeError, ValueError, KeyError) as e: raise RestorerError(f'the colour profile is damaged or does not fit ({e})') from e
     return out.reshape(*px.shape[:2], c2)

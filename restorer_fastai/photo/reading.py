@@ -146,8 +146,12 @@ def _load_whatever(path):
     with open(path, 'rb') as f: # a file, not its name: of a name Pillow misreads some turned TIFFs (memory maps)
         _check_sums(f)
         try: im, lacks = _load(f), ()
-        except Image.UnidentifiedImageError:
-            im, lacks = None if not_a_photo(Path(path)).reason.count('TIFF') == 0 else open_tiff(path, _upright, always=True), ()
+        except (Image.UnidentifiedImageError, ValueError) as e: # (ValueError: Pillow knows the pixels, but not in this order)
+            f.seek(0)
+            unknown = isinstance(e, Image.UnidentifiedImageError) or 'raw mode' in str(e)
+            im, lacks = None, ()
+            if unknown and f.read(2) in (b'II', b'MM'):
+                with contextlib.suppress(RestorerError): im = open_tiff(path, _upright, always=True)
             if im is None: raise
         except OSError:
             f.seek(0)
@@ -374,14 +378,18 @@ class Photo:
 # %% ../../nbs/06_photo.reading.ipynb #60e439f5
 _CLEAR, _ONE_WAY = 'see-through parts became white', 'its colours ({}) cannot be written: the result is sRGB'
 
+def _fits(icc, channels):
+    "Whether a profile can be used for so many channels."
+    try: return to_srgb(np.zeros((1, 1, channels), np.uint8), icc) is not None
+    except RestorerError: return False
+
 def _what_lacks(im, icc, channels, back, clear):
     "What the pixels of a photo lack of its file, in words."
-    damaged = False
-    try: other = bool(icc) and not is_srgb(icc)
-    except RestorerError: damaged = other = True
-    kind = 'CMYK ink' if channels == 4 else 'Lab' if im.mode == 'LAB' else 'a profile without a way back' if other and not back and not im.info['told'].one_way else None
-    said = im.info.get('lacks', ()), im.info['told'].note, 'its colour profile is damaged: taken for sRGB' if damaged else _ONE_WAY.format(kind) if kind else None, _CLEAR if clear else None
-    return (*said[0], *(o for o in said[1:] if o))
+    told, fits = im.info['told'], not icc or _fits(icc, channels)
+    kind = 'CMYK ink' if channels == 4 else 'Lab' if im.mode == 'LAB' else None
+    if not kind and icc and fits and not back and not told.one_way and not is_srgb(icc): kind = 'a profile without a way back'
+    notes = told.note, None if fits else 'its colour profile is damaged or made for other pictures: not used', _ONE_WAY.format(kind) if kind else None, _CLEAR if clear else None
+    return (*im.info.get('lacks', ()), *filter(None, notes))
 
 # %% ../../nbs/06_photo.reading.ipynb #549223d7
 def open_photo(

@@ -128,7 +128,7 @@ def _gamma_colours(chunks, grey):
     if not 1000 <= gamma <= 1_000_000: return ToldColours()
     places = [v/100000 for v in struct.unpack('>8I', chunks[b'cHRM'])] if len(chunks.get(b'cHRM', b'')) == 32 else [*D65, *np.ravel(SRGB_PRIMARIES)]
     white, *primaries = [tuple(map(float, o)) for o in zip(places[::2], places[1::2])]
-    usual = np.allclose(primaries, SRGB_PRIMARIES, atol=.002) and abs(gamma - 45455) <= 500
+    usual = b'gAMA' not in chunks or (np.allclose(primaries, SRGB_PRIMARIES, atol=.002) and abs(gamma - 45455) <= 500)
     curve = SRGB_CURVE if usual else 100000/gamma
     try: icc = made_profile(curve, None) if grey else made_profile(curve, tuple(primaries), white)
     except RestorerError: icc = made_profile(curve) # primaries that make no colours
