@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from .errors import RestorerError
-from .files import AVIF, HEIC, JPEG2000, JPEG_XL, RAW, can_read, kind_by_head, not_read
+from .files import AVIF, HEIC, JPEG2000, JPEG_XL, RAW, TIFF_SIGNS, can_read, kind_by_head, not_read
 from .raw import carried, is_raw, open_raw, open_tiff
 from .tagged import ToldColours, nclx_colours
 
@@ -71,7 +71,7 @@ def _boxes(data):
         at = end
 
 # %% ../../nbs/05d_photo.containers.ipynb #f5ddd726
-_JP2_EXIF, _JP2_XMP = b'JpgTiffExif->JP2', bytes.fromhex('BE7ACFCB97A942E89C71999491E3AFAC')
+_JP2_EXIF, _JP2_XMP, _JP2_STREAM = b'JpgTiffExif->JP2', bytes.fromhex('BE7ACFCB97A942E89C71999491E3AFAC'), b'\xff\x4f\xff\x51' # how the pixels begin
 
 def jp2_told(
     data:bytes, # A JPEG 2000 file
@@ -87,7 +87,7 @@ def jp2_told(
 
 def _jp2_bits(data):
     "Bits of a channel of a JPEG 2000 file, by its code stream (marker SIZ)."
-    at = data.find(b'\xff\x4f\xff\x51')
+    at = data.find(_JP2_STREAM)
     return (data[at + 42] & 127) + 1 if at >= 0 and at + 42 < len(data) else 8
 
 # %% ../../nbs/05d_photo.containers.ipynb #4abf6576
@@ -105,13 +105,13 @@ def deep_again(
     avif = im.format == 'AVIF'
     bits = _avif_bits(data) if avif else _jp2_bits(data)
     if bits <= 8: return None
-    try: a = imagecodecs.avif_decode(data, index=0) if avif else imagecodecs.jpeg2k_decode(data)
+    try: a = imagecodecs.avif_decode(data, index=0) if avif else imagecodecs.jpeg2k_decode(data[data.index(_JP2_STREAM):]) # (of the boxes around, it would apply the profile)
     except Exception: return None
     px, alpha = _channels(to_16_bits(a, bits), 'A' in im.mode)
     if px.shape[:2] != (im.height, im.width): return None
     seen = np.asarray(im.convert('RGB')).astype(int) if not im.mode.startswith('I') else px//257
     off = np.abs(px//257 - seen)
-    return (px, alpha) if np.minimum(off, 256 - off).max() <= (8 if avif else 2) else None # (256: Pillow rounds white to 256, which is black)
+    return (px, alpha) if np.minimum(off, 256 - off).max() <= (8 if avif else 3) else None # (256: Pillow rounds white to 256, which is black)
 
 # %% ../../nbs/05d_photo.containers.ipynb #11edf483
 _NO_PROFILE = 'a colour profile of a JPEG XL cannot be read here: taken for sRGB'
@@ -183,6 +183,6 @@ def open_other(
     with open(path, 'rb') as f: head = f.read(512)
     kind = kind_by_head(head)
     if kind == RAW or is_raw(path): return open_raw(path)
-    if head[:4] in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'): return open_tiff(path, upright)
+    if head[:4] in TIFF_SIGNS: return open_tiff(path, upright)
     if kind in (AVIF, JPEG2000, JPEG_XL) and not can_read(kind): raise not_read(Path(path), kind)
     return {HEIC: open_heif, JPEG_XL: open_jxl}.get(kind, lambda path: None)(path)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PHOTO_TYPES', 'PHOTO_SUFFIXES', 'PHOTO_FORMATS', 'RAW', 'HEIC', 'AVIF', 'JPEG2000', 'JPEG_XL', 'READ_WITH_EXTRA',
-           'RAW_SUFFIXES', 'READ_ONLY', 'SAVE_AS', 'COPY_AGAIN', 'DAMAGED', 'can_read', 'is_photo', 'is_other_photo',
-           'find_photos', 'result_path', 'check_file', 'kind_by_head', 'not_read', 'not_a_photo', 'why_left_out',
-           'left_out']
+           'RAW_SUFFIXES', 'READ_ONLY', 'SAVE_AS', 'COPY_AGAIN', 'TIFF_SIGNS', 'DAMAGED', 'can_read', 'is_photo',
+           'is_other_photo', 'find_photos', 'result_path', 'check_file', 'kind_by_head', 'not_read', 'not_a_photo',
+           'why_left_out', 'left_out']
 
 # %% ../../nbs/03_photo.files.ipynb #277f5175
 import functools, importlib.util, os, re, warnings
@@ -133,7 +133,7 @@ def kind_by_head(
 
 # %% ../../nbs/03_photo.files.ipynb #35c2d9aa
 _PHOTO_SIGNS = (b'\x89PNG\r\n', b'\xff\xd8\xff', b'GIF8', b'RIFF') # how photo files begin, besides TIFF and BMP
-_TIFF_SIGNS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+TIFF_SIGNS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+') # how TIFFs begin, and large ones (BigTIFF)
 DAMAGED = 'the photo is damaged or cut short at its very beginning'
 
 def not_read(
@@ -164,7 +164,7 @@ def not_a_photo(
     if what := kind_by_head(head): return not_read(path, what)
     if head.startswith(_PHOTO_SIGNS): return PhotoError(path, DAMAGED, COPY_AGAIN)
     if READ_ONLY.get(suffix) == RAW: return not_read(path, RAW)
-    if head[:4] in _TIFF_SIGNS: return PhotoError(path, 'this kind of TIFF is not read (floating point, 32 bits, or an unusual layout)', SAVE_AS)
+    if head[:4] in TIFF_SIGNS: return PhotoError(path, 'this kind of TIFF is not read (floating point, 32 bits, or an unusual layout)', SAVE_AS)
     if _is_text(head): return PhotoError(path, 'this is not a photo: it holds text, whatever its name says', 'Remove it, or get the photo again.')
     if what := (READ_ONLY | _OTHER).get(suffix): return not_read(path, what)
     return PhotoError(path, 'this is not a photo: its content is of no known photo format, whatever its name says', 'Remove it, or get the photo again.')

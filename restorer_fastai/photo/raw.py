@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from .errors import RestorerError
-from .files import RAW, RAW_SUFFIXES, can_read, kind_by_head, not_read
+from .files import RAW, RAW_SUFFIXES, TIFF_SIGNS, can_read, kind_by_head, not_read
 
 # %% ../../nbs/05c_photo.raw.ipynb #0fe3cf3d
 _SENSOR = 32803, 34892 # photometric interpretations: a mosaic of a sensor (CFA), its numbers without the mosaic (LinearRaw)
@@ -170,4 +170,4 @@ def is_raw(
 )->bool:
     "Whether a file that is no TIFF for other programs is raw, by its first bytes, and by its name where these say nothing."
     with open(path, 'rb') as f: head = f.read(512)
-    return kind_by_head(head) == RAW or (Path(path).suffix.lower() in RAW_SUFFIXES and kind_by_head(head) is None and head[:4] not in (b'II*\0', b'MM\0*') and head[:2] != b'\xff\xd8')
+    return kind_by_head(head) == RAW or (Path(path).suffix.lower() in RAW_SUFFIXES and kind_by_head(head) is None and head[:4] not in TIFF_SIGNS and head[:2] != b'\xff\xd8')

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from .errors import PhotoError, RestorerError
-from .containers import deep_again, is_lossless_webp, open_other, with_end
+from .containers import deep_again, is_lossless_webp, jp2_told, open_other, with_end
 from .files import COPY_AGAIN, PHOTO_FORMATS, SAVE_AS, check_file, not_a_photo
 from .pixels import to_uint8
 from .profiles import is_srgb, to_srgb, way_back, without_profile
@@ -134,6 +134,9 @@ def _load(f):
     if im.width*im.height > MAX_PIXELS: raise Image.DecompressionBombError(f'{im.width*im.height} pixels')
     if im.format == 'TIFF' and sum((o[2] - o[0])*(o[3] - o[1]) for _, o, *_ in im.tile) < im.width*im.height:
         raise ValueError('it has fewer strips than its size needs') # Pillow would leave the rest black
+    if im.format == 'JPEG2000': # Pillow does not look into its boxes
+        f.seek(0)
+        im.info.update(jp2_told(f.read()))
     im.info.update(orientation=_orientation(im), kept=_kept_exif(im)) # now: Pillow turns TIFFs when it loads them, then drops the tag
     im.load()
     return im
