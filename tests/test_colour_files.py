@@ -257,6 +257,22 @@ def test_what_is_said_to_be_transparent_is(tmp_path, bits):
         seen = photo.pixels//(257 if bits == 16 else 1)
         assert (seen[IR == 0] == 255).all() and np.array_equal(seen[IR == 255], np.broadcast_to(base, MILD.shape)[IR == 255]) and 'see-through' in photo.lacks[0]
 
+@pytest.mark.parametrize('bits', [8, 16])
+@pytest.mark.parametrize('kinds,white', [(['unassalpha', 'unspecified'], True), (['unspecified', 'unspecified'], False), (['unspecified', 'unassalpha'], False)])
+def test_five_channels(tmp_path, bits, kinds, white):
+    a = np.dstack([MILD, IR, IR]).astype(np.uint16)*257
+    tifffile.imwrite(tmp_path/'a.tif', a if bits == 16 else (a >> 8).astype(np.uint8), photometric='rgb', extrasamples=kinds, metadata=None)
+    photo = open_photo(tmp_path/'a.tif')
+    assert 'infrared' in photo.lacks[0] and ((photo.pixels[IR == 0] == (65535 if bits == 16 else 255)).all() == white)
+
+def test_grey_with_infrared_and_deep_ink(tmp_path):
+    for a in (np.dstack([MILD[..., 0], IR]), np.dstack([MILD[..., 0], IR]).astype(np.uint16)*257):
+        tifffile.imwrite(tmp_path/'a.tif', a, photometric='minisblack', planarconfig='contig', extrasamples=['unspecified'], metadata=None)
+        photo = open_photo(tmp_path/'a.tif')
+        assert photo.grey and np.array_equal(photo.pixels, np.repeat(a[..., :1], 3, 2)) and 'infrared' in photo.lacks[0]
+    tifffile.imwrite(tmp_path/'ink.tif', np.dstack([MILD, IR]).astype(np.uint16)*257, photometric='separated', metadata=None)
+    assert '16 bits, read with 8' in open_photo(tmp_path/'ink.tif').lacks[0]
+
 def test_a_palette_with_holes_and_a_scan_of_one_bit(tmp_path):
     pal = Image.new('P', (2, 1))
     pal.putpalette([200, 0, 0, 0, 200, 0])

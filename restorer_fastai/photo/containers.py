@@ -55,7 +55,7 @@ def open_heif(
     if a.dtype == np.uint16: a = to_16_bits(a >> (16 - bits), bits) # pillow-heif shifts
     colours = nclx_colours(path.read_bytes()[:200_000], told.get('icc_profile'))
     lacks = [_EXTRA_PICTURES]*bool(told.get('depth_images') or told.get('aux'))
-    return carried('HEIF', *_channels(a, photo.has_alpha), lacks, exif=told.get('exif'), xmp=told.get('xmp'), told=colours, pages=len(photo), orientation=1)
+    return carried('HEIF', *_channels(a, photo.has_alpha), lacks, exif=told.get('exif'), xmp=told.get('xmp'), colours=colours, pages=len(photo), orientation=1)
 
 # %% ../../nbs/05d_photo.containers.ipynb #27224bd6
 def _boxes(data):

@@ -128,7 +128,7 @@ def open_tiff(
     with tif:
         try: found = look_into_tiff(tif)
         except Exception: return None
-        if found.raw: return open_raw(path)
+        if found.raw: return open_raw(path, _tag(tif.pages[0], 700))
         page = found.page or (tif.pages[0] if always else None)
         if page is None: return None
         if _area(page) > 2*Image.MAX_IMAGE_PIXELS: raise Image.DecompressionBombError(f'{_area(page)} pixels')
@@ -154,6 +154,7 @@ def _raw_exif(raw, path):
 # %% ../../nbs/05c_photo.raw.ipynb #a67764c8
 def open_raw(
     path, # A camera's raw file
+    xmp=None, # Its XMP packet
 )->Image.Image: # As `carried` makes it
     "Develop a raw file: 16 bits, sRGB, upright. Raises `PhotoError` without rawpy (the extra [raw]), and for a raw file that LibRaw does not know."
     path = Path(path)
@@ -162,7 +163,7 @@ def open_raw(
     try:
         with rawpy.imread(str(path)) as raw:
             if raw.sizes.width*raw.sizes.height > Image.MAX_IMAGE_PIXELS*2: raise Image.DecompressionBombError(f'{raw.sizes.width*raw.sizes.height} pixels')
-            return carried('RAW', raw.postprocess(**_DEVELOP, output_color=rawpy.ColorSpace.sRGB), lacks=(DEVELOPED,), exif=_raw_exif(raw, path))
+            return carried('RAW', raw.postprocess(**_DEVELOP, output_color=rawpy.ColorSpace.sRGB), lacks=(DEVELOPED,), exif=_raw_exif(raw, path), xmp=xmp)
     except rawpy.LibRawError as e: raise not_read(path, RAW) from e
 
 def is_raw(

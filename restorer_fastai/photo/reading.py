@@ -49,7 +49,8 @@ def _pixels(im):
     if im.mode.startswith('I'): im = _grey16_to_8(im)
     if im.mode == 'La': im = im.convert('LA') # Pillow converts it to nothing else
     alpha = None
-    if im.has_transparency_data and not _is_unexplained(im):
+    told = im.format != 'TIFF' or im.tag_v2.get(338, ())[:1] in ((1,), (2,)) # what a TIFF says of its fourth channel: ExtraSamples
+    if im.has_transparency_data and told:
         rgba = im.convert('RGBA')
         alpha, im = np.asarray(rgba.getchannel('A')), im.convert('L') if im.mode == 'LA' else rgba.convert('RGB')
     elif im.mode not in ('L', 'RGB', 'CMYK'): im = im.convert('L' if im.mode in ('1', 'LA') else 'RGB')
@@ -160,7 +161,7 @@ def _load_whatever(path):
             f.seek(0)
             if f.read(2) != b'\xff\xd8' or not (whole := with_end(Path(path).read_bytes())): raise
             im, lacks = _load(io.BytesIO(whole)), (_NO_END,)
-        if 'decoded' not in im.info: im.info.update(told=_colours(im, f), lacks=(*lacks, *([UNEXPLAINED]*_is_unexplained(im))))
+        if 'decoded' not in im.info: im.info.update(colours=_colours(im, f), lacks=(*lacks, *([UNEXPLAINED]*_is_unexplained(im))))
         if im.format == 'WEBP': im.info['lossless'] = is_lossless_webp(Path(path).read_bytes())
     return im
 
@@ -173,7 +174,7 @@ def _open_photo(path):
         im = open_other(path, _upright) or _load_whatever(path)
     if 'kept' not in im.info: im.info.update(kept=_kept_exif(im)) # not opened by Pillow
     im.info.setdefault('orientation', _orientation(im))
-    im.info.setdefault('told', ToldColours(im.info.get('icc_profile')))
+    im.info.setdefault('colours', ToldColours(im.info.get('icc_profile')))
     return im
 
 # %% ../../nbs/06_photo.reading.ipynb #539891b0
@@ -388,8 +389,9 @@ def _fits(icc, channels):
 
 def _what_lacks(im, icc, channels, back, clear):
     "What the pixels of a photo lack of its file, in words."
-    told, fits = im.info['told'], not icc or _fits(icc, channels)
-    kind = 'CMYK ink' if channels == 4 else 'Lab' if im.mode == 'LAB' else None
+    told, fits = im.info['colours'], not icc or _fits(icc, channels)
+    deep_ink = getattr(im, 'tag_v2', {}).get(258, (8,))[0] == 16
+    kind = 'CMYK ink' + ' of 16 bits, read with 8'*deep_ink if channels == 4 else 'Lab' if im.mode == 'LAB' else None
     if not kind and icc and fits and not back and not told.one_way and not is_srgb(icc): kind = 'a profile without a way back'
     notes = told.note, None if fits else 'its colour profile is damaged or made for other pictures: not used', _ONE_WAY.format(kind) if kind else None, _CLEAR if clear else None
     return (*im.info.get('lacks', ()), *filter(None, notes))
@@ -404,7 +406,7 @@ def open_photo(
     check_file(path)
     with _reading(path):
         im = _open_photo(path)
-        told, orientation = im.info['told'], im.info['orientation']
+        told, orientation = im.info['colours'], im.info['orientation']
         px, alpha = _deep_pixels(im, path) if _is_deep(im, path) else _pixels(im)
         turn = 1 if im.format == 'TIFF' or 'decoded' in im.info else orientation # these are upright
         own, back = _upright(_over_white(px, alpha), turn), None if told.one_way else way_back(told.icc, px.shape[2])
