@@ -13,7 +13,8 @@ from PIL import Image
 from skimage.color import rgb2lab
 from torch import nn
 
-from restorer_fastai.photo.reading import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, exif_block, exif_table, open_photo, read_photo
+from restorer_fastai.photo.exif import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, EXIF_RULES, exif_block
+from restorer_fastai.photo.reading import open_photo, read_photo
 from restorer_fastai.photo.writing import save_photo
 from restorer_fastai.restore.files import restore_job
 from restorer_fastai.restore.options import RestoreOptions
@@ -154,17 +155,15 @@ def test_what_has_no_way_back_is_said(tmp_path):
 
 def camera_jpeg(path, a, space, index=None, order='<', **kw):
     "A JPEG as a camera makes it: a ColorSpace, and a table of interoperability with this index."
-    camera = {40961: (3, struct.pack('<H', space)), 37386: (5, struct.pack('<II', 50, 1))} | ({40965: (4, bytes(4))} if index else {})
-    exif = {EXIF_MAIN: {271: (2, b'Zorki\0')}, EXIF_CAMERA: camera, EXIF_PLACE: {}}
-    at = len(exif_block(exif)) - 6
-    if index: camera[40965] = 4, struct.pack('<I', at)
-    block = exif_block(exif) + (exif_table({1: (2, index + b'\0'), 2: (7, b'0100')}, at) if index else b'')
-    Image.fromarray(a).save(path, quality=100, subsampling=0, exif=block, **kw)
+    tables = {EXIF_MAIN: {271: (2, b'Zorki\0')}, EXIF_CAMERA: {40961: (3, struct.pack('<H', space)), 37386: (5, struct.pack('<II', 50, 1))}, EXIF_PLACE: {},
+              EXIF_RULES: {1: (2, index + b'\0'), 2: (7, b'0100')} if index else {}}
+    Image.fromarray(a).save(path, quality=100, subsampling=0, exif=exif_block(tables, order), **kw)
     return path
 
+@pytest.mark.parametrize('order', '<>')
 @pytest.mark.parametrize('space,index,adobe', [(65535, b'R03', True), (2, None, True), (1, b'R98', False), (65535, None, False), (1, b'R03', False)])
-def test_a_cameras_adobe_rgb(tmp_path, space, index, adobe):
-    path = camera_jpeg(tmp_path/'a.jpg', WILD, space, index)
+def test_a_cameras_adobe_rgb(tmp_path, space, index, adobe, order):
+    path = camera_jpeg(tmp_path/'a.jpg', WILD, space, index, order)
     was = stored(path)
     photo = open_photo(path)
     assert np.abs(photo.pixels - (by_formula(was, 'adobe', lambda v: v**(563/256)) if adobe else was)).max() <= 2

@@ -90,7 +90,7 @@ def carried(
     px, # uint8 or uint16 (H, W, 1 or 3), upright
     alpha=None, # How opaque, (H, W), or None
     lacks=(), # What `px` lacks of the file, in words
-    **info, # As in `Image.info`: icc_profile, exif, xmp, dpi; None is left out
+    **info, # As in `Image.info`: icc_profile, exif, xmp, dpi; `tiff`: a TIFF whose tags tell the same; None is left out
 )->Image.Image: # Of one pixel; `info['decoded']` is (px, alpha)
     "An image that stands for pixels of our own decoding."
     im = Image.new('RGB', (1, 1))
@@ -128,7 +128,7 @@ def open_tiff(
     with tif:
         try: found = look_into_tiff(tif)
         except Exception: return None
-        if found.raw: return open_raw(path, _tag(tif.pages[0], 700))
+        if found.raw: return open_raw(path)
         page = found.page or (tif.pages[0] if always else None)
         if page is None: return None
         if _area(page) > 2*Image.MAX_IMAGE_PIXELS: raise Image.DecompressionBombError(f'{_area(page)} pixels')
@@ -136,7 +136,7 @@ def open_tiff(
         px, alpha = (o if o is None else upright(o, _tag(page, 274)) for o in (px, alpha))
         data = Path(path).read_bytes()
         told = data if page not in list(tif.pages) and 271 in tif.pages[0].tags else _begins_at(data, page) # a camera's table is the first
-        return carried('TIFF page', px, alpha, (note,) if note else (), exif=told, icc_profile=_tag(page, 34675), xmp=_tag(page, 700), dpi=_page_dpi(page), orientation=_tag(page, 274) or 1,
+        return carried('TIFF page', px, alpha, (note,) if note else (), tiff=told, icc_profile=_tag(page, 34675), dpi=_page_dpi(page), orientation=_tag(page, 274) or 1,
                        pages=found.pages)
 
 # %% ../../nbs/05c_photo.raw.ipynb #a864eb2b
@@ -144,17 +144,18 @@ DEVELOPED = 'developed from a raw file: white balance of the camera, not brighte
 _DEVELOP = dict(output_bps=16, no_auto_bright=True, use_camera_wb=True, gamma=(2.4, 12.92), adjust_maximum_thr=.9)
 # gamma: sRGB's curve, a power and the slope of its straight start. White is the brightest number only where that is at most 10 % below the camera's white (LibRaw: 25 %)
 
-def _raw_exif(raw, path):
-    "The EXIF data of a raw file: a TIFF is such data itself, others have them in the picture for show."
-    with open(path, 'rb') as f: head = f.read(4)
-    if head[:2] in (b'II', b'MM'): return Path(path).read_bytes()
-    try: return Image.open(io.BytesIO(raw.extract_thumb().data)).info.get('exif')
-    except Exception: return None
+_FLIP = {3: 3, 5: 8, 6: 6} # how LibRaw turns a photo -> EXIF orientation
+
+def _raw_says(raw, path):
+    "The EXIF data of a raw file, for `carried`: a TIFF is such data itself, others have them in the picture for show."
+    data = Path(path).read_bytes()
+    if data[:2] in (b'II', b'MM'): return dict(tiff=data)
+    try: return dict(exif=Image.open(io.BytesIO(raw.extract_thumb().data)).info.get('exif'))
+    except Exception: return {}
 
 # %% ../../nbs/05c_photo.raw.ipynb #a67764c8
 def open_raw(
     path, # A camera's raw file
-    xmp=None, # Its XMP packet
 )->Image.Image: # As `carried` makes it
     "Develop a raw file: 16 bits, sRGB, upright. Raises `PhotoError` without rawpy (the extra [raw]), and for a raw file that LibRaw does not know."
     path = Path(path)
@@ -163,7 +164,7 @@ def open_raw(
     try:
         with rawpy.imread(str(path)) as raw:
             if raw.sizes.width*raw.sizes.height > Image.MAX_IMAGE_PIXELS*2: raise Image.DecompressionBombError(f'{raw.sizes.width*raw.sizes.height} pixels')
-            return carried('RAW', raw.postprocess(**_DEVELOP, output_color=rawpy.ColorSpace.sRGB), lacks=(DEVELOPED,), exif=_raw_exif(raw, path), xmp=xmp)
+            return carried('RAW', raw.postprocess(**_DEVELOP, output_color=rawpy.ColorSpace.sRGB), lacks=(DEVELOPED,), orientation=_FLIP.get(raw.sizes.flip, 1), **_raw_says(raw, path))
     except rawpy.LibRawError as e: raise not_read(path, RAW) from e
 
 def is_raw(
