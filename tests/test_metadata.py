@@ -18,7 +18,7 @@ from restorer_fastai.photo.exif import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, EXIF_
 from restorer_fastai.photo.metadata import Captions, png_text, raw_profile, read_resources, resource_block
 from restorer_fastai.photo.reading import open_photo, Photo, photo_exif
 from restorer_fastai.photo.writing import not_written, save_photo
-from restorer_fastai.restore.files import what_is_lacking
+from restorer_fastai.restore.files import what_is_lacking as all_that_is_lacking
 
 tifffile = pytest.importorskip('tifffile')
 
@@ -27,6 +27,10 @@ tifffile = pytest.importorskip('tifffile')
 RGB = np.random.default_rng(0).integers(60, 200, (2, 3, 3)).repeat(12, 0).repeat(12, 1).astype(np.uint8)
 SUFFIXES = '.jpg', '.tif', '.png', '.webp'
 THUMBNAIL, MAKER = 'not carried over: a thumbnail, which showed the photo as it was', "not carried over: the camera maker's private note (MakerNote)"
+
+def what_is_lacking(photo, out):
+    "Without what is said of the pixels of a WebP."
+    return tuple(o for o in all_that_is_lacking(photo, out) if '4:2:0' not in o)
 
 def stored(kind, **options):
     Image.fromarray(RGB).save(f := io.BytesIO(), kind, **options)

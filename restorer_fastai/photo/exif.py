@@ -46,9 +46,9 @@ def _read_table(f, at, order, wide, lost):
     n, step, found = f.read(struct.calcsize(head)), struct.calcsize(row), {}
     rows = f.read(step*min(int.from_bytes(n, 'little' if order == '<' else 'big'), 1000))
     for entry in struct.iter_unpack(row, rows[:len(rows)//step*step]):
-        tag, _, count, _ = entry
+        tag, kind, count, _ = entry
         if value := _value(f, entry, order, wide): found[tag] = value
-        elif count: lost.append(tag) # an empty tag says nothing
+        elif count and kind not in (16, 17, 18): lost.append(tag) # an empty tag says nothing; numbers of 8 bytes are places in a BigTIFF
     return found
 
 # %% ../../nbs/05a_photo.exif.ipynb #eef06320

@@ -6,17 +6,20 @@
 __all__ = ['MAX_PIXELS', 'from_pil', 'photo_exif', 'Photo', 'open_photo', 'read_photo']
 
 # %% ../../nbs/06_photo.reading.ipynb #6ebbf776
-import contextlib, re, warnings
+import contextlib, io, re, warnings
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 from PIL import Image
 from .errors import PhotoError, RestorerError
-from .exif import exif_dpi, read_exif
+from .containers import deep_again, is_lossless_webp, jp2_told, open_other, with_end
+from .exif import EXIF_CAMERA, EXIF_RULES, exif_dpi, read_exif
 from .files import COPY_AGAIN, PHOTO_FORMATS, SAVE_AS, check_file, not_a_photo
 from .metadata import Captions, find_metadata, split_png, true_metadata
 from .pixels import to_uint8
-from .profiles import to_srgb, way_back, without_profile
+from .profiles import is_srgb, to_srgb, way_back, without_profile
+from .raw import UNEXPLAINED, open_tiff, page_pixels, tiff_pages
+from .tagged import ToldColours, dcf_colours, nclx_colours, png_chunks, png_colours
 
 # %% ../../nbs/06_photo.reading.ipynb #92324e52
 class _NotRead(RestorerError): "Pixels of a kind that we do not read."
@@ -34,16 +37,24 @@ def _grey16_to_8(im):
     return Image.fromarray(np.rint(_grey16(im)/np.float32(257)).astype(np.uint8))
 
 # %% ../../nbs/06_photo.reading.ipynb #3617a4af
+def _is_unexplained(im):
+    "Whether a TIFF, open in Pillow, has a channel beyond its colours and does not say what that is (tag ExtraSamples, 338)."
+    if im.format != 'TIFF': return False
+    colours = {2: 3, 5: 4, 6: 3, 8: 3}.get(im.tag_v2.get(262), 1) # by PhotometricInterpretation
+    return im.tag_v2.get(277, 1) - colours > sum(o in (1, 2) for o in im.tag_v2.get(338, ()))
+
+# %% ../../nbs/06_photo.reading.ipynb #acd86db4
 def _pixels(im):
     "Any Pillow image -> uint8 (H, W, 1, 3 or 4): grey, colour or ink; and how opaque it is, uint8 (H, W), or None."
     if im.mode == 'F': raise _NotRead('floating-point pixels have no agreed white')
     if im.mode.startswith('I'): im = _grey16_to_8(im)
     if im.mode == 'La': im = im.convert('LA') # Pillow converts it to nothing else
     alpha = None
-    if im.has_transparency_data:
+    told = im.format != 'TIFF' or im.tag_v2.get(338, ())[:1] in ((1,), (2,)) # what a TIFF says of its fourth channel: ExtraSamples
+    if im.has_transparency_data and told:
         rgba = im.convert('RGBA')
         alpha, im = np.asarray(rgba.getchannel('A')), im.convert('L') if im.mode == 'LA' else rgba.convert('RGB')
-    elif im.mode not in ('L', 'RGB', 'CMYK'): im = im.convert('L' if im.mode == '1' else 'RGB')
+    elif im.mode not in ('L', 'RGB', 'CMYK'): im = im.convert('L' if im.mode in ('1', 'LA') else 'RGB')
     return np.array(im).reshape(im.height, im.width, -1), alpha
 
 # %% ../../nbs/06_photo.reading.ipynb #e4d496a7
@@ -65,6 +76,23 @@ def _meant(px, icc, path):
 def _profile(im):
     "The ICC profile of a Pillow image, or None. Lab says itself what its numbers mean."
     return im.info.get('icc_profile') if im.mode != 'LAB' else None
+
+# %% ../../nbs/06_photo.reading.ipynb #7bcd63c2
+def _dcf(im):
+    "What the EXIF data of a JPEG without a profile say about its colours."
+    try: tables = read_exif(im.info['exif'])
+    except Exception: return ToldColours()
+    space, index = tables[EXIF_CAMERA].get(40961), tables[EXIF_RULES].get(1, (2, b''))[1] # ColorSpace; R98 or R03
+    return dcf_colours(int.from_bytes(space[1][:2], 'little') if space else None, index)
+
+def _colours(im, f):
+    "What a Pillow image, open from the file `f`, says about its colours."
+    icc = _profile(im)
+    if im.format == 'PNG': return png_colours(png_chunks(f), icc)
+    if im.format == 'AVIF':
+        f.seek(0)
+        return nclx_colours(f.read(200_000), icc)
+    return _dcf(im) if im.format in ('JPEG', 'MPO') and not icc else ToldColours(icc)
 
 # %% ../../nbs/06_photo.reading.ipynb #7ba0f4dd
 _TURN = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
@@ -106,27 +134,71 @@ def _without_texts(f):
     return split_png(f) if png else (f,)
 
 # %% ../../nbs/06_photo.reading.ipynb #bdd90d15
+def _load(f):
+    "The Pillow image of an open file, with its size checked, decoded; `info` holds what is asked for later. Lets Pillow's exceptions through."
+    f.seek(0)
+    picture, *texts = _without_texts(f)
+    _check_sums(picture)
+    im = Image.open(picture, formats=[o for o in PHOTO_FORMATS if o in Image.OPEN])
+    if im.width*im.height > MAX_PIXELS: raise Image.DecompressionBombError(f'{im.width*im.height} pixels')
+    if im.format == 'TIFF' and sum((o[2] - o[0])*(o[3] - o[1]) for _, o, *_ in im.tile) < im.width*im.height:
+        raise ValueError('it has fewer strips than its size needs') # Pillow would leave the rest black
+    if im.format == 'JPEG2000': # Pillow does not look into its boxes
+        f.seek(0)
+        im.info.update(jp2_told(f.read()))
+    found, orientation = find_metadata(im, f, *texts), _orientation(im) # now: Pillow turns TIFFs when it loads them, then drops the tag
+    im.info.update(orientation=orientation, told=true_metadata(found, orientation))
+    im.load()
+    return im
+
+# %% ../../nbs/06_photo.reading.ipynb #ab7644cb
+_NO_END = 'the JPEG has no end marker; all its pixels are there'
+
+def _load_whatever(path):
+    "`_load` for a file: also for a JPEG without an end, and for a TIFF that only tifffile knows."
+    with open(path, 'rb') as f: # a file, not its name: of a name Pillow misreads some turned TIFFs (memory maps)
+        try: im, lacks = _load(f), ()
+        except (Image.UnidentifiedImageError, ValueError) as e: # (ValueError: Pillow knows the pixels, but not in this order)
+            f.seek(0)
+            unknown = isinstance(e, Image.UnidentifiedImageError) or 'raw mode' in str(e)
+            im, lacks = None, ()
+            if unknown and f.read(2) in (b'II', b'MM'):
+                with contextlib.suppress(RestorerError): im = open_tiff(path, _upright, always=True)
+            if im is None: raise
+        except OSError:
+            f.seek(0)
+            if f.read(2) != b'\xff\xd8' or not (whole := with_end(Path(path).read_bytes())): raise
+            im, lacks = _load(io.BytesIO(whole)), (_NO_END,)
+        if 'decoded' not in im.info: im.info.update(colours=_colours(im, f), lacks=(*lacks, *([UNEXPLAINED]*_is_unexplained(im))))
+        if im.format == 'WEBP': im.info['lossless'] = is_lossless_webp(Path(path).read_bytes())
+    return im
+
+# %% ../../nbs/06_photo.reading.ipynb #80a05055
+def _told_by_other(im):
+    "What the file of a photo that Pillow did not open says of it."
+    tiff, kind = im.info.pop('tiff', None), im.format
+    if tiff: im.format = 'TIFF' # (so it is read like one)
+    found = find_metadata(im, tiff and io.BytesIO(tiff))
+    im.format = kind
+    return true_metadata(found, im.info.get('orientation', 1))
+
 def _open_photo(path):
-    "Open, check the size, decode: a loaded Pillow image. Lets Pillow's exceptions through."
+    "Open, check the size, decode: a loaded Pillow image, which carries in `info` what belongs to the photo. Lets the decoders' exceptions through."
     Image.init()
-    with open(path, 'rb') as f, warnings.catch_warnings(): # a file, not its name: of a name Pillow misreads some turned TIFFs (memory maps)
+    with warnings.catch_warnings():
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-        picture, *texts = _without_texts(f)
-        _check_sums(picture)
-        im = Image.open(picture, formats=PHOTO_FORMATS)
-        if im.width*im.height > MAX_PIXELS: raise Image.DecompressionBombError(f'{im.width*im.height} pixels')
-        if im.format == 'TIFF' and sum((o[2] - o[0])*(o[3] - o[1]) for _, o, *_ in im.tile) < im.width*im.height:
-            raise ValueError('it has fewer strips than its size needs') # Pillow would leave the rest black
-        found, orientation = find_metadata(im, f, *texts), _orientation(im) # now: Pillow turns TIFFs when it loads them, then drops the tag
-        im.info.update(orientation=orientation, told=true_metadata(found, orientation))
-        im.load()
-        return im
+        im = open_other(path, _upright) or _load_whatever(path)
+    if 'told' not in im.info: im.info['told'] = _told_by_other(im)
+    im.info.setdefault('orientation', _orientation(im))
+    im.info.setdefault('colours', ToldColours(im.info.get('icc_profile')))
+    return im
 
 # %% ../../nbs/06_photo.reading.ipynb #539891b0
 @contextlib.contextmanager
 def _reading(path):
     "Whatever the decoders throw at a bad file becomes a `PhotoError`."
     try: yield
+    except PhotoError: raise
     except Image.UnidentifiedImageError: raise not_a_photo(path) from None
     except Image.DecompressionBombError as e:
         pixels = int(re.search(r'(\d+) pixels', str(e))[1])
@@ -134,7 +206,7 @@ def _reading(path):
         raise PhotoError(path, reason, 'Scale it down first.') from None
     except PermissionError: raise PhotoError(path, 'you have no permission to read it', 'Change its permissions.') from None
     except MemoryError: raise PhotoError(path, 'there is not enough memory to read it', 'Scale it down, or close programs.') from None
-    except _NotRead as e: raise PhotoError(path, str(e), SAVE_AS) from None
+    except RestorerError as e: raise PhotoError(path, str(e), SAVE_AS) from None
     except Exception as e: raise PhotoError(path, f'the photo is damaged or cut short ({e})', f'{COPY_AGAIN} Or: {SAVE_AS}') from e
 
 # %% ../../nbs/06_photo.reading.ipynb #d4054192
@@ -148,19 +220,12 @@ def _png16(path):
 def _tiff16(path):
     "The first page of a 16-bit colour TIFF, as `_png16`."
     import tifffile
-    with tifffile.TiffFile(path) as tif:
-        page, alpha = tif.pages[0], None
-        a = page.asarray()
-        a = a.transpose(1, 2, 0) if page.planarconfig == 2 else a
-        kind = int(page.extrasamples[0]) if page.extrasamples else 0
-    px = a[..., :3]
-    if kind in (1, 2): alpha = a[..., 3]
-    if kind == 1: px = np.minimum(px*(65535/np.maximum(alpha, 1)[..., None]), 65535).astype(np.uint16) # it was multiplied by alpha
-    return px, alpha
+    with tifffile.TiffFile(path) as tif: return page_pixels(tif.pages[0])[:2]
 
 # %% ../../nbs/06_photo.reading.ipynb #e59cf152
 def _is_deep(im, path):
     "Whether a grey or colour photo has more than 8 bits; ink (CMYK) and Lab count as 8."
+    if 'decoded' in im.info or im.format in ('AVIF', 'JPEG2000'): return True # (or may have)
     if im.mode.startswith('I'): return True
     if im.format == 'PNG':
         with open(path, 'rb') as f: return f.read(25)[24] == 16 # the header's bit depth
@@ -177,6 +242,8 @@ def _agree(px, im):
 # %% ../../nbs/06_photo.reading.ipynb #4163a0f5
 def _deep_pixels(im, path):
     "uint16 (H, W, 1 or 3) and alpha, uint16 (H, W) or None, as the file has them, but TIFFs turned: what `_pixels` is for 8 bits."
+    if 'decoded' in im.info: return im.info['decoded']
+    if im.format in ('AVIF', 'JPEG2000'): return deep_again(im, Path(path).read_bytes()) or _pixels(im)
     if im.format == 'PNG': px, alpha = _png16(path)
     elif im.mode.startswith('I'): return _grey16(im)[..., None], None
     else: px, alpha = (a if a is None else _upright(a, im.info['orientation']) for a in _tiff16(path)) # as Pillow has done
@@ -194,11 +261,12 @@ def photo_exif(
 
 # %% ../../nbs/06_photo.reading.ipynb #1f428a42
 def _pages(path):
-    "How many pictures the file holds; 1 when it is too damaged to count."
+    "How many pictures the file holds, without small versions of another; 1 when it is too damaged to count."
+    if pages := tiff_pages(path): return pages
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore') # about the size, and about damage behind the first picture
-            with Image.open(path, formats=PHOTO_FORMATS) as im: return getattr(im, 'n_frames', 1)
+            with Image.open(path, formats=[o for o in PHOTO_FORMATS if o in Image.OPEN]) as im: return getattr(im, 'n_frames', 1)
     except Exception: return 1
 
 # %% ../../nbs/06_photo.reading.ipynb #61a53e81
@@ -223,34 +291,53 @@ class Photo:
     profile:bytes=None # The photo's own RGB or grey ICC profile, to go back to; None: no profile (taken for sRGB), or none to go back to
     exif:bytes=None # What the EXIF data say about the photo; the orientation is 1
     dpi:tuple=None # Resolution: (across, down) in pixels per inch
-    format:str=None # As Pillow calls it: 'JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP', 'GIF', 'MPO' (a JPEG with more pictures behind it)
+    format:str=None # As Pillow calls it: 'JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP', 'GIF', 'AVIF', 'JPEG2000', 'MPO' (a JPEG with more pictures behind it); or 'RAW', 'HEIF', 'JPEGXL', 'TIFF page'
     pages:int=1 # Pictures in the file; the first is read
     path:Path=None # Where it was read
     xmp:bytes=None # The XMP packet: captions, keywords, ratings
     lacks:tuple=() # What of the file neither `pixels` nor a result will have, in words
     captions:Captions=Captions() # IPTC records, comments, texts
+    own:tuple=None # Where `profile` has other numbers than sRGB: (that profile, the photo in its numbers, (H, W, 1 or 3)); so what nobody changes comes back to the bit
+    lossless:bool=False # Is it a WebP that was stored without loss?
+
+# %% ../../nbs/06_photo.reading.ipynb #9d427c8e
+_CLEAR, _ONE_WAY = 'see-through parts became white', 'its colours ({}) cannot be written: the result is sRGB'
+
+def _fits(icc, channels):
+    "Whether a profile can be used for so many channels."
+    try: return to_srgb(np.zeros((1, 1, channels), np.uint8), icc) is not None
+    except RestorerError: return False
+
+def _what_lacks(im, icc, channels, back, clear):
+    "What the pixels of a photo lack of its file, in words."
+    told, fits = im.info['colours'], not icc or _fits(icc, channels)
+    deep_ink = getattr(im, 'tag_v2', {}).get(258, (8,))[0] == 16
+    kind = 'CMYK ink' + ' of 16 bits, read with 8'*deep_ink if channels == 4 else 'Lab' if im.mode == 'LAB' else None
+    if not kind and icc and fits and not back and not told.one_way and not is_srgb(icc): kind = 'a profile without a way back'
+    notes = told.note, None if fits else 'its colour profile is damaged or made for other pictures: not used', _ONE_WAY.format(kind) if kind else None, _CLEAR if clear else None
+    return (*im.info.get('lacks', ()), *filter(None, notes))
 
 # %% ../../nbs/06_photo.reading.ipynb #549223d7
 def open_photo(
-    path, # A photo file: JPEG, PNG, TIFF, WebP, BMP or GIF (first picture of several)
+    path, # A photo file: JPEG, PNG, TIFF, WebP, BMP, GIF, AVIF or JPEG 2000 (first picture of several); with their libraries raw files, HEIC, JPEG XL
 )->Photo: # Pixels in sRGB, upright, and what has to go back into a file
-    """Read a photo with all that belongs to it. 16 bits stay 16 bits (PNG, TIFF; CMYK and Lab give 8). The content decides, not the name.
-    Raises `PhotoError` when the file is missing, empty, cut short, too large or no photo."""
+    """Read a photo with all that belongs to it. 16 bits stay 16 bits (CMYK and Lab give 8). The content decides, not the name.
+    Raises `PhotoError` when the file is missing, empty, cut short, too large or no photo, or when a library for it is missing."""
     path = Path(path)
     check_file(path)
     with _reading(path):
         im = _open_photo(path)
-        icc, orientation, told = _profile(im), im.info['orientation'], im.info['told']
+        colours, orientation, told = im.info['colours'], im.info['orientation'], im.info['told']
         px, alpha = _deep_pixels(im, path) if _is_deep(im, path) else _pixels(im)
-        whole = _over_white(_meant(px, icc, path), alpha)
-        clear = alpha is not None and alpha.min() < np.iinfo(alpha.dtype).max
-        return Photo(_upright(whole, 1 if im.format == 'TIFF' else orientation), px.shape[2] == 1, 8*px.itemsize, way_back(icc, px.shape[2]),
-                     told.exif, _dpi(im, orientation), im.format, _pages(path), path, told.xmp,
-                     (*(['see-through parts became white'] if clear else []), *told.lacks), told.captions)
+        turn = 1 if im.format == 'TIFF' or 'decoded' in im.info else orientation # these are upright
+        own, back = _upright(_over_white(px, alpha), turn), None if colours.one_way else way_back(colours.icc, px.shape[2])
+        lacks = _what_lacks(im, colours.icc, px.shape[2], back, alpha is not None and alpha.min() < np.iinfo(alpha.dtype).max)
+        return Photo(_meant(own, colours.icc, path), px.shape[2] == 1, 8*px.itemsize, back, told.exif, _dpi(im, orientation), im.format, im.info.get('pages') or _pages(path),
+                     path, told.xmp, (*lacks, *told.lacks), told.captions, (back, own) if back and not is_srgb(back) else None, im.info.get('lossless', False))
 
 # %% ../../nbs/06_photo.reading.ipynb #11f2998c
 def read_photo(
-    path, # A photo file: JPEG, PNG, TIFF, WebP, BMP or GIF (first picture of several)
+    path, # A photo file, as for `open_photo`
 )->np.ndarray: # uint8 (H, W, 3), RGB in sRGB
     """Only the pixels of `open_photo`, with 8 bits: upright (EXIF), colours in sRGB (ICC), see-through parts over white.
     Raises `PhotoError` when the file is missing, empty, cut short, too large or no photo."""

@@ -13,21 +13,21 @@ from PIL import Image, PngImagePlugin
 from .disk import write_beside
 from .errors import PhotoError
 from .exif import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, exif_block, exif_tables, reordered
+from .files import PHOTO_TYPES
 from .metadata import as_notes, jpeg_segments, place_metadata, png_metadata, sidecars, tiff_metadata
 from .pixels import to_uint8
-from .profiles import from_srgb, profile_channels
+from .profiles import from_srgb, from_srgb_near, profile_channels
 from .reading import Photo
 
 # %% ../../nbs/07_photo.writing.ipynb #adeda4fd
-_FORMAT = {'.png': 'PNG', '.bmp': 'BMP', '.webp': 'WEBP', '.jpg': 'JPEG', '.jpeg': 'JPEG', '.tif': 'TIFF', '.tiff': 'TIFF'}
 _LONGEST = dict(JPEG=65500, WEBP=16383) # pixels a side; the other formats hold whatever we read
 _LONG_NOTE = 'x'*250 # no note of ours is longer
 _WAY_OUT = 'Check the folder, its permissions and the free space.'
 
 def _writable(path, img):
     "`img` as (H, W, 3) or (H, W), and the name of the format; raises `PhotoError` when it is no photo or its format cannot hold it."
-    kind, img = _FORMAT.get(path.suffix.lower()), np.asarray(img)
-    if kind is None: raise PhotoError(path, f'no photo format has the suffix {path.suffix!r}', f'Use one of {" ".join(_FORMAT)}.')
+    kind, img = PHOTO_TYPES.get(path.suffix.lower()), np.asarray(img)
+    if kind is None: raise PhotoError(path, f'no photo format has the suffix {path.suffix!r}', f'Use one of {" ".join(PHOTO_TYPES)}.')
     if img.ndim not in (2, 3) or 0 in img.shape or img.shape[2:] not in ((), (1,), (3,)):
         raise PhotoError(path, f'an array of shape {img.shape} is no photo', 'Give (H, W, 3) or grey (H, W), at least one pixel.')
     longest = _LONGEST.get(kind, max(img.shape))
@@ -52,12 +52,20 @@ def _is_neutral(px):
     return spread.max() <= (1 if px.dtype == np.uint8 else 257)
 
 # %% ../../nbs/07_photo.writing.ipynb #39b3a270
+def _in_profile(px, profile, like):
+    "(H, W, 3) in the numbers of the photo's profile; what is as it was in the photo gets the photo's own."
+    own = like.own[1] if like.own and like.own[0] == profile else None
+    if own is None or px.shape != like.pixels.shape: return from_srgb(px, profile) # (it was enlarged)
+    before = like.pixels if like.pixels.dtype == px.dtype else to_uint8(like.pixels) if px.dtype == np.uint8 else like.pixels.astype(np.uint16)*np.uint16(257)
+    return from_srgb_near(px, before, own, profile)
+
+# %% ../../nbs/07_photo.writing.ipynb #6d4dc3dc
 def _as_stored(img, kind, like):
     "What goes into a file of the format `kind`: pixels (H, W) or (H, W, 3), and the profile or None."
     px, profile = _to_depth(img, kind, like), like.profile if kind != 'BMP' else None
     grey = px.ndim == 2 or (like.grey and kind != 'WEBP' and bool(_is_neutral(px)))
     if profile and profile_channels(profile) != (1 if grey else 3): profile = None # coloured meanwhile, or a format without grey: sRGB
-    if profile: px = from_srgb(px if px.ndim == 3 else np.repeat(px[..., None], 3, 2), profile)
+    if profile: px = _in_profile(px if px.ndim == 3 else np.repeat(px[..., None], 3, 2), profile, like)
     elif grey and px.ndim == 3: px = px[..., 1:2]
     return px[..., 0] if grey and px.ndim == 3 else px, profile
 
@@ -99,8 +107,8 @@ def _png16_bytes(px, **options):
     return b''.join([image[:33], chunks[:chunks.rindex(b'IDAT') - 4], image[33:]])
 
 # %% ../../nbs/07_photo.writing.ipynb #744d67fb
-def _encode(px, kind, profile, placed, dpi, quality):
-    "The bytes of a photo file; `placed` as `place_metadata` gives it."
+def _encode(px, kind, profile, placed, dpi, quality, lossless=False):
+    "The bytes of a photo file; `placed` as `place_metadata` gives it. `lossless` is for a WebP."
     if kind == 'TIFF': return _tiff_bytes(px, placed, profile, dpi)
     if dpi and kind == 'WEBP': # a WebP knows no other place
         placed.tables[EXIF_MAIN] |= {tag: (5, struct.pack('<II', round(1000*v), 1000)) for tag, v in zip((282, 283), dpi)} | {296: (3, b'\2\0')}
@@ -109,7 +117,8 @@ def _encode(px, kind, profile, placed, dpi, quality):
         options['pnginfo'] = PngImagePlugin.PngInfo()
         for chunk in png_metadata(placed): options['pnginfo'].add(*chunk)
     if kind == 'WEBP': options['xmp'] = placed.xmp
-    if kind in ('JPEG', 'WEBP'): options['quality'] = quality
+    if kind == 'WEBP' and lossless: options |= dict(lossless=True, quality=60) # (here: how hard to try)
+    elif kind in ('JPEG', 'WEBP'): options['quality'] = quality
     if kind == 'JPEG': options |= dict(subsampling=0, extra=jpeg_segments(placed)) # (of Pillow's MPO writer)
     options = {k: v for k, v in options.items() if v is not None}
     if kind == 'PNG' and px.dtype == np.uint16 and px.ndim == 3: return _png16_bytes(px, **options)
@@ -122,7 +131,7 @@ def not_written(
     path, # The file that is to be written
 )->tuple: # Of str
     "What a photo's file, or one beside it, says of the photo, and a result of that suffix will not, in words."
-    kind = _FORMAT.get(Path(path).suffix.lower(), 'BMP')
+    kind = PHOTO_TYPES.get(Path(path).suffix.lower(), 'BMP')
     return *as_notes(place_metadata(like.exif, like.xmp, like.captions, kind, _LONG_NOTE).lost), *sidecars(like.path)
 
 # %% ../../nbs/07_photo.writing.ipynb #000965e5
@@ -131,7 +140,7 @@ def save_photo(
     pixels, # (H, W, 3) or grey (H, W), in sRGB: uint8, uint16, or float in [0, 1]
     like:Photo=None, # The photo it was made of: its profile, single channel, EXIF data, captions and resolution go into the result
     note:str='', # What was done, for the EXIF data (ASCII)
-    quality:int=95, # Of JPEG and WebP, 1 to 100
+    quality:int=95, # Of JPEG and WebP, 1 to 100; a photo that came as a lossless WebP goes as one
 )->Path: # The file written
     """Write a photo, whole or not at all. PNG and TIFF hold uint16 pixels, and float ones of a `like` with 16 bits, with 16 bits; all else
     has 8. JPEG keeps full colour resolution (4:4:4). BMP holds pixels only. Raises `PhotoError` for an unknown suffix, an array that is
@@ -140,7 +149,7 @@ def save_photo(
     like, (img, kind) = like or Photo(None), _writable(path, pixels)
     try:
         px, profile = _as_stored(img, kind, like)
-        data = _encode(px, kind, profile, place_metadata(like.exif, like.xmp, like.captions, kind, note, profile is not None), like.dpi, quality)
+        data = _encode(px, kind, profile, place_metadata(like.exif, like.xmp, like.captions, kind, note, profile is not None), like.dpi, quality, like.lossless)
     except (OSError, ValueError, RuntimeError, SyntaxError, struct.error) as e:
         raise PhotoError(path, f'could not be made ({e})', 'Try another format, or leave out the EXIF data and the profile.') from e
     try:

@@ -37,6 +37,9 @@ class FileOutcome:
         return '; '.join([said, *self.notes])
 
 # %% ../../nbs/66_restore.files.ipynb #aa4f36f5
+_NOT_WRITTEN = dict(RAW='a raw file', HEIF='HEIC', AVIF='AVIF', JPEG2000='JPEG 2000', JPEGXL='JPEG XL', GIF='GIF') # what `open_photo` calls it -> what people call it
+_WIDE = 'colours that sRGB lacks are clipped in an enlarged photo'
+
 def what_is_lacking(
     photo, # A `Photo`
     result:Path, # Where its result goes
@@ -45,6 +48,8 @@ def what_is_lacking(
     notes, suffix = list(photo.lacks), result.suffix.lower()
     if photo.pages > 1: notes.append(f'{photo.pages} pictures in the file, only the first is restored')
     if photo.bits == 16 and suffix not in ('.png', '.tif', '.tiff'): notes.append('16 bits became 8, which PNG and TIFF would keep')
+    if photo.format in _NOT_WRITTEN: notes.append(f'{_NOT_WRITTEN[photo.format]} is read and not written: the result is a {suffix[1:].upper()}')
+    if suffix == '.webp' and not photo.lossless: notes.append('a WebP of this kind keeps colours at half the resolution (4:2:0); PNG and TIFF keep all')
     if suffix == '.bmp': notes.append('a BMP holds no note of what was done, no date, no captions and no colour profile; a PNG would')
     return *notes, *not_written(photo, result)
 
@@ -108,7 +113,7 @@ def _write_restored(tiled, job, options, files, seen, on_tile):
     dates = os.stat(job.photo) # before reading, which changes one of them
     photo, roll = open_photo(job.photo), seen is not None
     seen = seen or look_at(tiled.net, photo.pixels, options.mode, tiled.device)
-    y, notes = restore_array(tiled, photo.pixels, seen, options, on_tile), what_is_lacking(photo, job.result)
+    y, notes = restore_array(tiled, photo.pixels, seen, options, on_tile), (*what_is_lacking(photo, job.result), *((_WIDE,) if tiled.scale > 1 and photo.own else ()))
     marks = _marks(tiled, photo.pixels, y, seen) if job.invented else None
     record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():
