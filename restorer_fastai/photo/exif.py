@@ -38,7 +38,7 @@ def _value(f, entry, order, wide):
         value = f.read(size)
     return (kind, reordered(value[:size], kind, order)) if len(value) >= size else None
 
-# %% ../../nbs/05a_photo.exif.ipynb #c253936d
+# %% ../../nbs/05a_photo.exif.ipynb #e76b9183
 def _read_table(f, at, order, wide, lost):
     "The table that begins `at` a place of a file -> {tag: (type, bytes)}. Tags that cannot be read are added to `lost`."
     head, row = (order + 'Q', order + 'HHQ8s') if wide else (order + 'H', order + 'HHI4s')

@@ -350,7 +350,7 @@ def _place_words(placed, captions, kind):
     if kind == 'JPEG': placed.comments = left
     elif left and not _put_comment(placed.tables, b'\n'.join(left), placed.order): placed.lost.append(f'comments, for which {kind} has no place left')
 
-# %% ../../nbs/05f_photo.metadata.ipynb #1b09ceb5
+# %% ../../nbs/05f_photo.metadata.ipynb #d2b88911
 def _exif_of(exif):
     "Tables of an EXIF block (bytes or None), upright. Raises `RestorerError` for a damaged block."
     tables = read_exif(exif) if exif else {EXIF_MAIN: {}, EXIF_CAMERA: {}, EXIF_PLACE: {}, EXIF_RULES: {}}
@@ -365,10 +365,9 @@ def _add_note(tables, note):
     main[305] = 2, (before if note in before else before + b'; ' + note if before else note)[-2000:] + b'\0'
 
 def _tell_colours(tables):
-    "Let EXIF data of a photo without a profile not say that it is in Adobe RGB (DCF's option file, R03)."
-    if tables.get(EXIF_RULES, {}).get(1, (2, b''))[1][:3] != b'R03': return
-    tables[EXIF_RULES] = {}
-    if 40961 in tables[EXIF_CAMERA]: tables[EXIF_CAMERA][40961] = 3, b'\1\0'
+    "Let EXIF data of a result without a profile say that it is sRGB, and not what a camera's Adobe RGB (R03, DCF's option file) or an old profile meant."
+    if tables[EXIF_RULES].get(1, (2, b''))[1][:3] == b'R03': tables[EXIF_RULES] = {}
+    if 40961 in tables[EXIF_CAMERA]: tables[EXIF_CAMERA][40961] = 3, b'\1\0' # ColorSpace
 
 # %% ../../nbs/05f_photo.metadata.ipynb #b1f1a355
 def _place_xmp(placed, xmp, kind):
