@@ -156,6 +156,11 @@ def test_resolution_turns(trip, orientation, suffix):
     assert open_photo(out).dpi == pytest.approx(photo.dpi, abs=.5)
     assert (b'tiff:XResolution="300/1"' in photo.xmp) == (orientation == 6) and b'tiff:Orientation="1"' in photo.xmp
 
+def test_a_resolution_without_a_unit(trip):
+    block = exif({282: (5, struct.pack('<II', 1, 1)), 283: (5, struct.pack('<II', 2, 1)), 296: (3, b'\1\0')})
+    photo, out = trip(jpeg(app1(block)), '.tif')
+    with tifffile.TiffFile(out) as tif: assert photo.dpi is None and [tif.pages[0].tags[o].value for o in (282, 283, 296)] == [(1, 1), (2, 1), 1]
+
 # --- IPTC and Photoshop's resources
 
 BOX = resource_block([(0x040a, b'\0\0', b'\1'), (0x0404, b'\0\0', IIM)])
@@ -243,7 +248,7 @@ def test_untrue_and_disguised_texts_go(trip):
 def test_no_place_left_is_named(trip):
     block = exif({270: (2, b'by hand\0')}, {37510: (7, b'ASCII\0\0\0this too')})
     photo, out = trip(jpeg(app1(block), segment(0xfe, SAYS.encode())), '.tif')
-    assert what_is_lacking(photo, out) == ('not carried over: comments, for which TIFF has no place left',)
+    assert what_is_lacking(photo, out) == ('not carried over: comments, for which a TIFF has no place left',)
     assert told(out)[EXIF_MAIN][270] == (2, b'by hand\0')
 
 def test_a_comment_that_is_the_description_already(trip):

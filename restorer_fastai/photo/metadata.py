@@ -331,7 +331,7 @@ def _put_comment(tables, text, order):
     camera[_USER_COMMENT] = 7, b'ASCII\0\0\0' + text if text.isascii() else b'UNICODE\0' + said.encode('utf-16le' if order == '<' else 'utf-16be')
     return True
 
-# %% ../../nbs/05f_photo.metadata.ipynb #2b503dfb
+# %% ../../nbs/05f_photo.metadata.ipynb #bf09ec12
 def _words(captions):
     "Comments and texts as (keyword, bytes)."
     said = [('Comment', o) for o in captions.comments]
@@ -348,7 +348,7 @@ def _place_words(placed, captions, kind):
     left = [(k, text) for k, text in _words(captions) if k not in _TAG_OF or not _put_text(placed.tables[EXIF_MAIN], _TAG_OF[k], text)]
     left = [text if k == 'Comment' else k.encode() + b': ' + text for k, text in left]
     if kind == 'JPEG': placed.comments = left
-    elif left and not _put_comment(placed.tables, b'\n'.join(left), placed.order): placed.lost.append(f'comments, for which {kind} has no place left')
+    elif left and not _put_comment(placed.tables, b'\n'.join(left), placed.order): placed.lost.append(f'comments, for which a {kind} has no place left'.replace('WEBP', 'WebP'))
 
 # %% ../../nbs/05f_photo.metadata.ipynb #d2b88911
 def _exif_of(exif):

@@ -273,13 +273,13 @@ def _pages(path):
 def _dpi(im, orientation):
     "(across, down) in pixels per inch after turning, or None where the file says nothing that makes sense."
     told = im.info['told'].exif if 'told' in im.info else None
-    if told and im.info.get('jfif_unit') not in (1, 2) and im.format not in ('PNG', 'TIFF') and (dpi := exif_dpi(read_exif(told))):
-        x, y = dpi[::-1] if orientation in _LYING else dpi # as it lay: these were turned already
-    else:
-        try: x, y = map(float, im.info['dpi'])
-        except (KeyError, TypeError, ValueError, ZeroDivisionError): return None
+    by_exif = im.format not in ('PNG', 'TIFF') and im.info.get('jfif_unit') not in (1, 2) # of these Pillow takes the one across for both
+    if told and by_exif: dpi = exif_dpi(read_exif(told)) # turned already
+    else: dpi = im.info.get('dpi')
+    try: x, y = map(float, dpi)
+    except (TypeError, ValueError, ZeroDivisionError): return None
     if not (1 <= x <= 65000 and 1 <= y <= 65000): return None
-    return (y, x) if orientation in _LYING else (x, y)
+    return (y, x) if orientation in _LYING and not (told and by_exif) else (x, y)
 
 # %% ../../nbs/06_photo.reading.ipynb #bb85067b
 @dataclass
