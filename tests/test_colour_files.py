@@ -10,9 +10,9 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
-from skimage.color import rgb2lab
 from torch import nn
 
+from profiles_by_hand import gamma, grey_profile, PRIMARIES, rgb_profile, sampled, SRGB_CURVE, table_profile
 from restorer_fastai.photo.exif import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, EXIF_RULES, exif_block
 from restorer_fastai.photo.reading import open_photo, read_photo
 from restorer_fastai.photo.writing import save_photo
@@ -25,48 +25,19 @@ y, x = np.mgrid[0:48, 0:64]/np.array([47, 63])[:, None, None]
 MILD = np.rint(255*np.dstack([.3 + .4*x, .35 + .3*y, .6 - .3*x*y])).astype(np.uint8) # colours that every space has
 WILD = np.rint(255*np.dstack([.05 + .9*x, .95 - .85*y, .1 + .8*np.abs(x - y)])).astype(np.uint8) # and those that sRGB lacks
 
-# --- Profiles, made by hand (ICC.1)
-
-def s15(*values): return b''.join(struct.pack('>i', round(v*65536)) for v in values)
-def gamma(g): return b'curv\0\0\0\0' + struct.pack('>IH', 1, round(g*256)) + b'\0\0'
-def sampled(f): return b'curv\0\0\0\0' + struct.pack('>I1024H', 1024, *np.rint(f(np.linspace(0, 1, 1024))*65535).astype(int))
-SRGB_CURVE = b'para\0\0\0\0\0\3\0\0' + s15(2.4, 1/1.055, .055/1.055, 1/12.92, .04045)
-COLUMNS = dict(srgb=[(.4361, .2225, .0139), (.3851, .7169, .0971), (.1431, .0606, .7139)], p3=[(.5151, .2412, -.0011), (.2919, .6922, .0419), (.1572, .0666, .7841)],
-    adobe=[(.60974, .31111, .01947), (.20528, .62567, .06087), (.14919, .06322, .74457)], prophoto=[(.79767, .28804, 0), (.13519, .71187, 0), (.03134, .00009, .82491)])
-
-def icc(tags, space=b'RGB ', pcs=b'XYZ ', kind=b'mntr', text=b'made by a test\0'):
-    described = b'desc\0\0\0\0' + struct.pack('>I', len(text)) + text + b'\0'*78
-    tags = {b'desc': described, b'wtpt': b'XYZ \0\0\0\0' + s15(.9642, 1, .8249)} | tags
-    table, data, at = struct.pack('>I', len(tags)), b'', 132 + 12*len(tags)
-    for name, body in tags.items():
-        body += b'\0'*(-len(body) % 4)
-        table, data = table + name + struct.pack('>II', at + len(data), len(body)), data + body
-    head = struct.pack('>I4sI4s4s4s', at + len(data), b'\0'*4, 0x02100000, kind, space, pcs) + struct.pack('>6H4s', 2026, 1, 1, 0, 0, 0, b'acsp') + b'\0'*28 + s15(.9642, 1, .8249)
-    return head + b'\0'*(128 - len(head)) + table + data
-
-def rgb(primaries, curve, **kw):
-    return icc({c + b'XYZ': b'XYZ \0\0\0\0' + s15(*v) for c, v in zip((b'r', b'g', b'b'), COLUMNS[primaries])} | {c + b'TRC': curve for c in (b'r', b'g', b'b')}, **kw)
-def grey(curve, pcs=b'XYZ '): return icc({b'kTRC': curve}, b'GRAY', pcs)
-
-def tables(back):
-    "Red, green, blue -> Lab by a table of its corners, as scanners have it."
-    corners = np.array([[r, g, b] for r in (0, 1) for g in (0, 1) for b in (0, 1)], float)[None]
-    lab = (rgb2lab(corners)*[2.55, 1, 1] + [0, 128, 128]).clip(0, 255).round().astype(np.uint8)
-    ramp = bytes(range(256))*3
-    def lut(cells): return b'mft1\0\0\0\0\3\3\2\0' + s15(1, 0, 0, 0, 1, 0, 0, 0, 1) + ramp + cells.tobytes() + ramp
-    return icc({b'A2B0': lut(lab)} | ({b'B2A0': lut(np.rint(corners*255).astype(np.uint8))} if back else {}), pcs=b'Lab ', kind=b'mntr' if back else b'scnr')
+# --- Profiles, and what they mean
 
 def light(v): return np.where(v <= .04045, v/12.92, ((v + .055)/1.055)**2.4)
 def numbers(v): return np.where(v <= .0031308, v*12.92, 1.055*np.maximum(v, 0)**(1/2.4) - .055)
 def by_formula(a, primaries, curve):
     "uint8 numbers of a matrix profile -> sRGB in [0, 255], clipped."
-    xyz = curve(a/255) @ np.array(COLUMNS[primaries])
-    return (255*numbers(xyz @ np.linalg.inv(np.array(COLUMNS['srgb'])))).clip(0, 255)
+    xyz = curve(a/255) @ np.array(PRIMARIES[primaries])
+    return (255*numbers(xyz @ np.linalg.inv(np.array(PRIMARIES['srgb'])))).clip(0, 255)
 
-RGB = {'sRGB (Linear)': ('srgb', lambda v: v, rgb('srgb', gamma(1), text=b'sRGB IEC61966-2.1 (Linear RGB Profile)\0')), 'named sRGB': ('srgb', lambda v: v**1.8, rgb('srgb', gamma(1.8), text=b'sRGB\0')),
-    'gamma 1.8': ('srgb', lambda v: v**(round(1.8*256)/256), rgb('srgb', gamma(1.8))), 'Adobe': ('adobe', lambda v: v**(563/256), rgb('adobe', gamma(563/256))),
-    'ProPhoto': ('prophoto', lambda v: v**(round(1.8*256)/256), rgb('prophoto', gamma(1.8))), 'Display P3': ('p3', light, rgb('p3', SRGB_CURVE)),
-    'sampled': ('srgb', lambda v: v**1.9, rgb('srgb', sampled(lambda v: v**1.9)))}
+RGB = {'sRGB (Linear)': ('srgb', lambda v: v, rgb_profile('srgb', gamma(1), text=b'sRGB IEC61966-2.1 (Linear RGB Profile)\0')), 'named sRGB': ('srgb', lambda v: v**1.8, rgb_profile('srgb', gamma(1.8), text=b'sRGB\0')),
+    'gamma 1.8': ('srgb', lambda v: v**(round(1.8*256)/256), rgb_profile('srgb', gamma(1.8))), 'Adobe': ('adobe', lambda v: v**(563/256), rgb_profile('adobe', gamma(563/256))),
+    'ProPhoto': ('prophoto', lambda v: v**(round(1.8*256)/256), rgb_profile('prophoto', gamma(1.8))), 'Display P3': ('p3', light, rgb_profile('p3', SRGB_CURVE)),
+    'sampled': ('srgb', lambda v: v**1.9, rgb_profile('srgb', sampled(lambda v: v**1.9)))}
 GREYS = {'gamma 2.2': lambda v: v**2.2, 'dot gain 20 %': lambda v: v**1.75, 'linear': lambda v: v}
 
 def write(path, a, icc=None, **kw):
@@ -87,7 +58,7 @@ def test_a_profile_means_what_its_curves_and_matrix_say(tmp_path, name):
 @pytest.mark.parametrize('pcs', [b'XYZ ', b'Lab '])
 @pytest.mark.parametrize('name', GREYS)
 def test_a_grey_profile_is_the_same_with_8_and_16_bits(tmp_path, name, pcs):
-    profile, g = grey(sampled(GREYS[name]), pcs), np.tile(np.arange(16, 256, dtype=np.uint8), (8, 1))
+    profile, g = grey_profile(sampled(GREYS[name]), pcs), np.tile(np.arange(16, 256, dtype=np.uint8), (8, 1))
     eight, sixteen = (open_photo(write(tmp_path/'a.tif', a, profile)).pixels[..., 1] for a in (g, g.astype(np.uint16)*257))
     assert np.abs(eight - sixteen/257).max() <= 1.1
     if pcs == b'XYZ ': assert np.abs(sixteen/257 - 255*numbers(GREYS[name](g/255))).max() <= 1.5
@@ -109,7 +80,7 @@ def restored(photo, result, how='nothing', **options):
 
 def stored(path): return tifffile.imread(path) if path.suffix == '.tif' else np.asarray(Image.open(path))
 
-PROFILES = {**{k: v[2] for k, v in RGB.items()}, 'tables': tables(True), **{f'grey {k}': grey(sampled(v)) for k, v in GREYS.items()}}
+PROFILES = {**{k: v[2] for k, v in RGB.items()}, 'tables': table_profile(True), **{f'grey {k}': grey_profile(sampled(v)) for k, v in GREYS.items()}}
 
 @pytest.mark.parametrize('suffix,bits', [('.png', 8), ('.tif', 8), ('.tif', 16)])
 @pytest.mark.parametrize('name', PROFILES)
@@ -142,7 +113,7 @@ def test_a_result_in_8_bits_of_a_scan_in_16(tmp_path):
     assert np.abs(jpeg.own[1].astype(int) - WILD).mean() < 2 and jpeg.profile == PROFILES['Adobe']
 
 def test_what_has_no_way_back_is_said(tmp_path):
-    one_way = open_photo(write(tmp_path/'scan.png', MILD, tables(False)))
+    one_way = open_photo(write(tmp_path/'scan.png', MILD, table_profile(False)))
     assert one_way.profile is None and 'without a way back' in one_way.lacks[0] and 'the result is sRGB' in one_way.lacks[0]
     Image.fromarray(MILD).convert('CMYK').save(tmp_path/'ink.tif')
     Image.fromarray(MILD).convert('CMYK').save(tmp_path/'ink.jpg')

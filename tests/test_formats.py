@@ -1,10 +1,6 @@
 """Formats beyond the usual: the photo among the pictures of a TIFF, raw files, HEIC, AVIF, JPEG 2000, JPEG XL, WebP without loss, a JPEG without its end; and what is
 said of all that is not read. The extras [raw] and [heif] belong to the development environment, so a missing one fails here."""
-import io
 import struct
-import subprocess
-import sys
-import warnings
 from pathlib import Path
 
 import imagecodecs
@@ -12,7 +8,6 @@ import numpy as np
 import pillow_heif
 import pytest
 import tifffile
-import torch
 from PIL import Image
 from torch import nn
 
@@ -21,9 +16,8 @@ import restorer_fastai.photo.files
 import restorer_fastai.photo.raw
 from restorer_fastai.photo.errors import PhotoError
 from restorer_fastai.photo.files import AVIF, HEIC, JPEG2000, JPEG_XL, PHOTO_SUFFIXES, RAW, READ_ONLY, find_photos, left_out, result_path
-from restorer_fastai.photo.pixels import to_uint8
-from restorer_fastai.photo.reading import open_photo, photo_exif, read_photo
-from restorer_fastai.photo.writing import save_photo, write_photo
+from restorer_fastai.photo.reading import open_photo, read_photo
+from restorer_fastai.photo.writing import save_photo
 from restorer_fastai.restore.files import restore_job
 from restorer_fastai.restore.plan import Job, plan_album
 from restorer_fastai.restore.tiles import TiledNet

@@ -13,7 +13,7 @@ from PIL import Image
 from .errors import RestorerError
 from .files import AVIF, HEIC, JPEG2000, JPEG_XL, RAW, TIFF_SIGNS, can_read, kind_by_head, not_read
 from .raw import carried, is_raw, open_raw, open_tiff
-from .tagged import ToldColours, nclx_colours
+from .tagged import nclx_colours
 
 # %% ../../nbs/05d_photo.containers.ipynb #5f961205
 def to_16_bits(
