@@ -78,20 +78,22 @@ def test_what_belongs_to_a_photo_behind_its_thumbnail(tmp_path):
 
 # --- Raw files
 
-def toy_dng(path, light=None, thumb=True, camera_white=(1, 1, 1), flip=1):
-    "A DNG: a mosaic of linear light, below a pink thumbnail or alone."
+def toy_dng(path, light=None, thumb=True, camera_white=(1, 1, 1), flip=1, mosaic=True):
+    "A DNG: a mosaic of linear light (or all of it, as scanners store it), below a pink thumbnail or alone."
     a = PHOTO/255 if light is None else light
-    light = np.where(a <= .04045, a/12.92, ((a + .055)/1.055)**2.4)*np.array(camera_white)
+    light = np.rint(np.where(a <= .04045, a/12.92, ((a + .055)/1.055)**2.4)*np.array(camera_white)*65535).astype(np.uint16)
     seen = np.empty(light.shape[:2], np.uint16)
-    for i, j, c in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)): seen[i::2, j::2] = np.rint(light[i::2, j::2, c]*65535)
+    for i, j, c in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)): seen[i::2, j::2] = light[i::2, j::2, c]
     from_xyz = np.array([[3.2404542, -1.5371385, -.4985314], [-.9692660, 1.8760108, .0415560], [.0556434, -.2040259, 1.0572252]])
     matrix = tuple(int(v) for o in np.rint(from_xyz.ravel()*10000) for v in (o, 10000))
     white = tuple(v for o in camera_white for v in (round(o*1000), 1000))
-    camera = [DNG, (50708, 2, 0, 'Toy', True), (271, 2, 0, 'Toys', True), (272, 2, 0, 'Toy', True), (306, 2, 0, DATE, True), (50721, 10, 9, matrix, True), (50778, 3, 1, 21, True), (50728, 5, 3, white, True),
-              (274, 3, 1, flip, True)]
-    mosaic = CFA + [(50714, 3, 1, 0, True), (50717, 3, 1, 65535, True)]
-    if thumb: return tiff(path, (np.full((15, 20, 3), (255, 0, 255), np.uint8), dict(subfiletype=1, subifds=1, extratags=camera)), (seen, dict(photometric='cfa', subfiletype=0, extratags=mosaic)))
-    return tiff(path, (seen, dict(photometric='cfa', extratags=camera + mosaic)))
+    camera = [DNG, (50708, 2, 0, 'Toy', True), (271, 2, 0, 'Toys', True), (272, 2, 0, 'Toy', True), (306, 2, 0, DATE, True), (274, 3, 1, flip, True),
+              (50721, 10, 9, matrix, True), (50778, 3, 1, 21, True), (50728, 5, 3, white, True)]
+    sensor = CFA + [(50714, 3, 1, 0, True), (50717, 3, 1, 65535, True)] if mosaic else []
+    main = (seen, dict(photometric='cfa')) if mosaic else (light, dict(photometric=34892, planarconfig='contig')) # CFA, LinearRaw
+    if not thumb: return tiff(path, (main[0], main[1] | dict(extratags=camera + sensor)))
+    pink = np.full((15, 20, 3), (255, 0, 255), np.uint8)
+    return tiff(path, (pink, dict(subfiletype=1, subifds=1, extratags=camera)), (main[0], main[1] | dict(subfiletype=0, extratags=sensor)))
 
 @needs_raw
 @pytest.mark.parametrize('thumb', [True, False])
@@ -101,6 +103,12 @@ def test_raw_is_developed_whatever_its_name(tmp_path, name, thumb):
     assert photo.pixels.dtype == np.uint16 and photo.bits == 16 and photo.format == 'RAW'
     assert np.quantile(np.abs(photo.pixels/257 - PHOTO)[3:-3, 3:-3], .99) < 2 # linear light became sRGB, nothing was brightened
     assert 'raw' in photo.lacks[0] and b'1957' in photo.exif
+
+@needs_raw
+@pytest.mark.parametrize('thumb', [True, False])
+def test_what_a_film_scanner_calls_raw(tmp_path, thumb):
+    photo = open_photo(toy_dng(tmp_path/'scan.dng', thumb=thumb, mosaic=False))
+    assert photo.format == 'RAW' and np.abs(photo.pixels/257 - PHOTO).max() < 1
 
 @needs_raw
 def test_raw_keeps_the_white_of_the_camera_and_is_turned(tmp_path):
