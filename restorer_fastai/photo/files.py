@@ -22,7 +22,8 @@ PHOTO_FORMATS = ('JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP', 'GIF', 'AVIF', 'JPEG2000'
 # %% ../../nbs/03_photo.files.ipynb #0b3cdd63
 RAW, HEIC, AVIF, JPEG2000, JPEG_XL = 'a camera raw file', 'a HEIC photo', 'an AVIF photo', 'a JPEG 2000 picture', 'a JPEG XL picture'
 READ_WITH_EXTRA = {RAW: 'raw', HEIC: 'heif'} # what is read with an extra of this package
-RAW_SUFFIXES = tuple('.3fr .arw .bay .cap .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .sr2 .srf .srw .x3f'.split())
+RAW_SUFFIXES = tuple(('.3fr .arw .bay .cap .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos'
+    ' .mrw .nef .nrw .orf .pef .ptx .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f').split())
 READ_ONLY = {**dict.fromkeys(RAW_SUFFIXES, RAW), **dict.fromkeys(('.heic', '.heif', '.hif'), HEIC), '.avif': AVIF,
              **dict.fromkeys(('.jp2', '.j2k', '.j2c', '.jpc', '.jpf', '.jpx'), JPEG2000), '.jxl': JPEG_XL} # suffix -> what it is
 
@@ -47,14 +48,17 @@ def is_photo(
     return suffix in PHOTO_TYPES or suffix in READ_ONLY and can_read(READ_ONLY[suffix])
 
 # %% ../../nbs/03_photo.files.ipynb #95676162
-_OTHER = {'.gif': 'a GIF', '.psd': 'a Photoshop document', '.psb': 'a Photoshop document', '.xcf': 'a GIMP document', '.ora .kra .afphoto .pspimage .cpt': 'a document of a paint program',
-    '.ppm .pgm .pbm .pnm .pam .pfm': 'a Netpbm picture (PPM)', '.tga .vda .icb .vst': 'a Targa picture', '.exr': 'an OpenEXR picture', '.hdr .rgbe': 'a Radiance picture',
-    '.jxr .wdp .hdp': 'a JPEG XR picture', '.jls': 'a JPEG-LS picture', '.jpm': 'a JPEG 2000 document', '.heics .heifs .avifs': 'a sequence of pictures', '.pcd': 'a Kodak Photo CD picture',
-    '.fpx': 'a FlashPix picture', '.dpx': 'a film scan (DPX)', '.cin': 'a film scan (Cineon)', '.fit .fits .fts': 'an astronomical picture (FITS)', '.dcm': 'a medical picture (DICOM)',
-    '.svg .svgz .eps .ai': 'a drawing: it holds text and lines, not pixels', '.wmf .emf .cdr': 'a drawing of lines', '.pdf': 'a PDF', '.djvu .djv': 'a DjVu document', '.ico .cur .icns': 'an icon', '.pcx .dcx': 'a PCX picture',
-    '.sgi .rgb .rgba .bw': 'an SGI picture', '.ras .sun': 'a Sun raster picture', '.iff .ilbm .lbm': 'an Amiga picture', '.pict .pct .pic': 'a PICT picture', '.qoi': 'a QOI picture',
-    '.dds': 'a texture (DDS)', '.xbm .xpm .wbmp': 'an icon', '.bpg': 'a BPG picture', '.flif': 'a FLIF picture', '.mng .jng': 'an MNG picture', '.dib': 'a bare bitmap (DIB)',
-    '.apng': 'a moving PNG', '.jps .pns': 'a stereo picture', '.jbig .jb2 .jbig2': 'a fax (JBIG)'}
+_OTHER = {
+    '.gif': 'a GIF', '.psd': 'a Photoshop document', '.psb': 'a Photoshop document', '.xcf': 'a GIMP document',
+    '.ora .kra .afphoto .pspimage .cpt': 'a document of a paint program', '.ppm .pgm .pbm .pnm .pam .pfm': 'a Netpbm picture (PPM)',
+    '.tga .vda .icb .vst': 'a Targa picture', '.exr': 'an OpenEXR picture', '.hdr .rgbe': 'a Radiance picture', '.jxr .wdp .hdp': 'a JPEG XR picture',
+    '.jls': 'a JPEG-LS picture', '.jpm': 'a JPEG 2000 document', '.heics .heifs .avifs': 'a sequence of pictures', '.pcd': 'a Kodak Photo CD picture',
+    '.fpx': 'a FlashPix picture', '.dpx': 'a film scan (DPX)', '.cin': 'a film scan (Cineon)', '.fit .fits .fts': 'an astronomical picture (FITS)',
+    '.dcm': 'a medical picture (DICOM)', '.svg .svgz .eps .ai': 'a drawing: it holds text and lines, not pixels', '.wmf .emf .cdr': 'a drawing of lines',
+    '.pdf': 'a PDF', '.djvu .djv': 'a DjVu document', '.ico .cur .icns': 'an icon', '.pcx .dcx': 'a PCX picture', '.sgi .rgb .rgba .bw': 'an SGI picture',
+    '.ras .sun': 'a Sun raster picture', '.iff .ilbm .lbm': 'an Amiga picture', '.pict .pct .pic': 'a PICT picture', '.qoi': 'a QOI picture',
+    '.dds': 'a texture (DDS)', '.xbm .xpm .wbmp': 'an icon', '.bpg': 'a BPG picture', '.flif': 'a FLIF picture', '.mng .jng': 'an MNG picture',
+    '.dib': 'a bare bitmap (DIB)', '.ptif .btf .tf8': 'a TIFF by another name', '.apng': 'a moving PNG', '.jps .pns': 'a stereo picture', '.jbig .jb2 .jbig2': 'a fax (JBIG)'}
 _OTHER = {suffix: what for suffixes, what in _OTHER.items() for suffix in suffixes.split()}
 
 def is_other_photo(
@@ -117,13 +121,16 @@ def check_file(
 
 # %% ../../nbs/03_photo.files.ipynb #ae970b40
 _FILM = 'a film'
-_SIGNS = {rb'\xff\x0a|\0\0\0\x0cJXL ': JPEG_XL, rb'\0\0\0\x0cjP  |\xff\x4f\xff\x51': JPEG2000, rb'.{4}ftyp(avi[fs]|(mif1|msf1|miaf).{0,40}avi[fs])': AVIF,
+_SIGNS = {
+    rb'\xff\x0a|\0\0\0\x0cJXL ': JPEG_XL, rb'\0\0\0\x0cjP  |\xff\x4f\xff\x51': JPEG2000, rb'.{4}ftyp(avi[fs]|(mif1|msf1|miaf).{0,40}avi[fs])': AVIF,
     rb'.{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)': HEIC, rb'.{4}ftypcrx |FUJIFILMCCD-RAW|FOVb|\0MRM|IIR[OS]|MMOR|IIU\0|II\x1a\0\0\0HEAPCCDR|II\*\0.{4}CR': RAW,
-    rb'.{4}(ftyp|moov|mdat|wide)|RIFF.{4}AVI |\x1aE\xdf\xa3|\0\0\x01[\xb3\xba]|OggS|FLV\x01': _FILM, rb'P[1-7fF]\s': _OTHER['.ppm'], rb'8BPS': _OTHER['.psd'], rb'gimp xcf': _OTHER['.xcf'],
-    rb'v/1\x01': _OTHER['.exr'], rb'#\?(RADIANCE|RGBE)': _OTHER['.hdr'], rb'%PDF': _OTHER['.pdf'], rb'%!PS|\xc5\xd0\xd3\xc6|\s*(<\?xml.{0,200})?<(svg|!DOCTYPE svg)': _OTHER['.svg'],
-    rb'PK\x03\x04': 'an archive or office document (ZIP)', rb'II\xbc': _OTHER['.jxr'], rb'AT&TFORM': _OTHER['.djvu'], rb'SDPX|XPDS': _OTHER['.dpx'], rb'\x80\x2a\x5f\xd7': _OTHER['.cin'],
-    rb'SIMPLE  =': _OTHER['.fits'], rb'.{128}DICM': _OTHER['.dcm'], rb'\0\0[\x01\x02]\0|icns': _OTHER['.ico'], rb'\x0a[\0-\x05][\0\x01][\x01\x02\x04\x08]': _OTHER['.pcx'], rb'\x01\xda[\0\x01][\x01\x02]': _OTHER['.sgi'],
-    rb'\x59\xa6\x6a\x95': _OTHER['.ras'], rb'FORM.{4}(ILBM|PBM )': _OTHER['.iff'], rb'qoif': _OTHER['.qoi'], rb'DDS ': _OTHER['.dds'], rb'BPG\xfb': _OTHER['.bpg'], rb'FLIF': _OTHER['.flif']}
+    rb'.{4}(ftyp|moov|mdat|wide)|RIFF.{4}AVI |\x1aE\xdf\xa3|\0\0\x01[\xb3\xba]|OggS|FLV\x01': _FILM, rb'P[1-7fF]\s': _OTHER['.ppm'], rb'8BPS': _OTHER['.psd'],
+    rb'gimp xcf': _OTHER['.xcf'], rb'v/1\x01': _OTHER['.exr'], rb'#\?(RADIANCE|RGBE)': _OTHER['.hdr'], rb'%PDF': _OTHER['.pdf'],
+    rb'%!PS|\xc5\xd0\xd3\xc6|\s*(<\?xml.{0,200})?<(svg|!DOCTYPE svg)': _OTHER['.svg'], rb'PK\x03\x04': 'an archive or office document (ZIP)',
+    rb'II\xbc': _OTHER['.jxr'], rb'AT&TFORM': _OTHER['.djvu'], rb'SDPX|XPDS': _OTHER['.dpx'], rb'\x80\x2a\x5f\xd7': _OTHER['.cin'],
+    rb'SIMPLE  =': _OTHER['.fits'], rb'.{128}DICM': _OTHER['.dcm'], rb'\0\0[\x01\x02]\0|icns': _OTHER['.ico'],
+    rb'\x0a[\0-\x05][\0\x01][\x01\x02\x04\x08]': _OTHER['.pcx'], rb'\x01\xda[\0\x01][\x01\x02]': _OTHER['.sgi'], rb'\x59\xa6\x6a\x95': _OTHER['.ras'],
+    rb'FORM.{4}(ILBM|PBM )': _OTHER['.iff'], rb'qoif': _OTHER['.qoi'], rb'DDS ': _OTHER['.dds'], rb'BPG\xfb': _OTHER['.bpg'], rb'FLIF': _OTHER['.flif']}
 
 def kind_by_head(
     head:bytes, # The first 512 bytes of a file

@@ -13,6 +13,7 @@ import torch
 from .. import __version__
 from ..photo.disk import claim, sweep
 from ..photo.errors import FileError, PhotoError, RestorerError
+from ..photo.files import PHOTO_TYPES
 from ..photo.reading import open_photo
 from ..photo.writing import not_written, save_photo
 from .invented import COLOURED, FILLED, invented_beside, invented_path, is_invented, mark_invented
@@ -48,7 +49,7 @@ def what_is_lacking(
     notes, suffix = list(photo.lacks), result.suffix.lower()
     if photo.pages > 1: notes.append(f'{photo.pages} pictures in the file, only the first is restored')
     if photo.bits == 16 and suffix not in ('.png', '.tif', '.tiff'): notes.append('16 bits became 8, which PNG and TIFF would keep')
-    if photo.format in _NOT_WRITTEN: notes.append(f'{_NOT_WRITTEN[photo.format]} is read and not written: the result is a {suffix[1:].upper()}')
+    if photo.format in _NOT_WRITTEN: notes.append(f'{_NOT_WRITTEN[photo.format]} is read and not written: the result is a {PHOTO_TYPES.get(suffix, suffix)}')
     if suffix == '.webp' and not photo.lossless: notes.append('a WebP of this kind keeps colours at half the resolution (4:2:0); PNG and TIFF keep all')
     if suffix == '.bmp': notes.append('a BMP holds no note of what was done, no date, no captions and no colour profile; a PNG would')
     return *notes, *not_written(photo, result)
