@@ -257,6 +257,7 @@ def restore(
     quality:Annotated[int, typer.Option(min=1, max=100, help='Of JPEG and WebP')]=95,
     side_files:Annotated[bool, typer.Option('--side-files', help='Write beside each result NAME.invented.png, which marks what was made up, and a report.html in each folder')]=False,
     overwrite:Annotated[bool, typer.Option('--overwrite', help='Restore again what is in OUT already')]=False,
+    keep_dates:Annotated[bool, typer.Option('--keep-dates', help='Give each result the file dates of its photo; else it has those of its making (dates in EXIF data stay in any case)')]=False,
     dry_run:Annotated[bool, typer.Option('--dry-run', help='Say what would be done, and do nothing')]=False,
     tile:Annotated[int, typer.Option(help='Larger photos are done in tiles of so many pixels, a multiple of 32; smaller needs less memory')]=512,
     exact:Exact=False,
@@ -270,7 +271,7 @@ def restore(
     known = None if mode is PhotoMode.auto else mode.value.replace('-', '_')
     try: options = RestoreOptions(mode=known, mask=mask or lost, strength=strength, keep_luma=keep_luma)
     except RestorerError as e: raise typer.BadParameter(str(e)) from e
-    files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, side_files=side_files, roll=roll)
+    files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, side_files=side_files, roll=roll, keep_dates=keep_dates)
     plan = plan_album(paths, out, options.mask, files) # what is wrong with it is said before the network is loaded
     if dry_run: return _say_plan(plan, overwrite)
     def tell(photo, became): typer.echo(f'{printable(photo)}: {became}')

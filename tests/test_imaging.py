@@ -7,7 +7,8 @@ from restorer_fastai.photo.errors import PhotoError, RestorerError
 from restorer_fastai.photo.files import find_photos, result_path
 from restorer_fastai.photo.pixels import from_tensor, lab_to_rgb, rgb_to_grey, rgb_to_lab, rgb_to_ycbcr, to_float, to_tensor, to_uint8, ycbcr_to_rgb
 from restorer_fastai.photo.profiles import to_srgb
-from restorer_fastai.photo.reading import from_pil, open_photo, read_exif, read_photo
+from restorer_fastai.photo.exif import read_exif
+from restorer_fastai.photo.reading import from_pil, open_photo, read_photo
 from restorer_fastai.photo.samples import sample_path, show_photos
 from restorer_fastai.photo.writing import save_photo, write_photo
 

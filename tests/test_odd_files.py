@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageCms
-from skimage.color import rgb2lab
 
+from profiles_by_hand import GAMMA18, GAMMA22, grey_profile, icc, LINEAR, rgb_profile, SAMPLED, SRGB_CURVE, table_profile
 from restorer_fastai.photo.errors import PhotoError
 from restorer_fastai.photo.pixels import to_uint8
-from restorer_fastai.photo.reading import exif_block, EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, MAX_PIXELS, open_photo, Photo, photo_exif, read_exif, read_photo
+from restorer_fastai.photo.exif import exif_block, EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, read_exif
+from restorer_fastai.photo.reading import MAX_PIXELS, open_photo, Photo, photo_exif, read_photo
 from restorer_fastai.photo.writing import save_photo, write_photo
 
 tifffile = pytest.importorskip('tifffile')
@@ -95,45 +96,6 @@ def exif_of(**tags):
     e = Image.Exif()
     e.update({int(k[1:]): v for k, v in tags.items()})
     return e
-
-def s15(*values): return b''.join(struct.pack('>i', round(v*65536)) for v in values)
-
-PRIMARIES = dict(srgb=[(.4361, .2225, .0139), (.3851, .7169, .0971), (.1431, .0606, .7139)],
-    p3=[(.5151, .2412, -.0011), (.2919, .6922, .0419), (.1572, .0666, .7841)],
-    adobe=[(.60974, .31111, .01947), (.20528, .62567, .06087), (.14919, .06322, .74457)],
-    prophoto=[(.79767, .28804, 0), (.13519, .71187, 0), (.03134, .00009, .82491)])
-GAMMA22 = b'curv\0\0\0\0' + struct.pack('>IH', 1, 0x0233) + b'\0\0'
-GAMMA18 = b'curv\0\0\0\0' + struct.pack('>IH', 1, 0x01cd) + b'\0\0'
-SRGB_CURVE = b'para\0\0\0\0\0\3\0\0' + s15(2.4, 1/1.055, .055/1.055, 1/12.92, .04045)
-LINEAR = b'curv\0\0\0\0\0\0\0\0'
-SAMPLED = b'curv\0\0\0\0' + struct.pack('>I1024H', 1024, *np.rint(np.linspace(0, 1, 1024)**1.9*65535).astype(int))
-
-def icc(tags, space=b'RGB ', pcs=b'XYZ ', kind=b'mntr', text=b'made by a test\0'):
-    "An ICC v2 profile of these tags."
-    described = b'desc\0\0\0\0' + struct.pack('>I', len(text)) + text + b'\0'*78
-    tags = {b'desc': described, b'wtpt': b'XYZ \0\0\0\0' + s15(.9642, 1, .8249)} | tags
-    table, data, at = struct.pack('>I', len(tags)), b'', 128 + 4 + 12*len(tags)
-    for name, body in tags.items():
-        body += b'\0'*(-len(body) % 4)
-        table, data = table + name + struct.pack('>II', at + len(data), len(body)), data + body
-    head = struct.pack('>I4sI4s4s4s', at + len(data), b'\0'*4, 0x02100000, kind, space, pcs)
-    head += struct.pack('>6H4s', 2026, 1, 1, 0, 0, 0, b'acsp') + b'\0'*28 + s15(.9642, 1, .8249)
-    return head + b'\0'*(128 - len(head)) + table + data
-
-def rgb_profile(primaries, curve, **kw):
-    columns = {c + b'XYZ': b'XYZ \0\0\0\0' + s15(*v) for c, v in zip((b'r', b'g', b'b'), PRIMARIES[primaries])}
-    return icc(columns | {c + b'TRC': curve for c in (b'r', b'g', b'b')}, **kw)
-
-def grey_profile(curve): return icc({b'kTRC': curve}, b'GRAY')
-
-def table_profile(back=True):
-    "Red, green, blue -> Lab by a table of 2 x 2 x 2 corners, as some scanners' profiles have it; `back`: a table for the other way too."
-    corners = np.array([[r, g, b] for r in (0, 1) for g in (0, 1) for b in (0, 1)], float)[None]
-    lab = (rgb2lab(corners)*[2.55, 1, 1] + [0, 128, 128]).clip(0, 255).round().astype(np.uint8)
-    ramp, one = bytes(range(256))*3, s15(1, 0, 0, 0, 1, 0, 0, 0, 1)
-    lut = lambda cells: b'mft1\0\0\0\0\3\3\2\0' + one + ramp + cells.tobytes() + ramp
-    tags = {b'A2B0': lut(lab)} | ({b'B2A0': lut(np.rint(corners*255).astype(np.uint8))} if back else {})
-    return icc(tags, pcs=b'Lab ', kind=b'mntr' if back else b'scnr')
 
 RGB_PROFILES = dict(p3=rgb_profile('p3', SRGB_CURVE), adobe=rgb_profile('adobe', GAMMA22), prophoto=rgb_profile('prophoto', GAMMA18),
     linear=rgb_profile('srgb', LINEAR), sampled=rgb_profile('srgb', SAMPLED))
@@ -288,9 +250,9 @@ BAD = {
     'paper.jpg': (b'%PDF-1.7\n%\xe2\xe3\xcf\xd3\n', NO_PHOTO), 'print.tif': (b'%!PS-Adobe-3.0 EPSF-3.0\n', NO_PHOTO),
     'archive.jpg': (b'PK\3\4' + b'\x14\0\0'*40, NO_PHOTO), 'program.jpg': (b'MZ\x90\0'*50, NO_PHOTO),
     'film.jpg': (b'\x1aE\xdf\xa3'*50, NO_PHOTO),
-    'phone.jpg': (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'HEIC'), 'web.png': (b'\0\0\0\x1cftypavif\0\0\0\0avifmif1', 'HEIC and AVIF'),
+    'phone.jpg': (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'HEIC'), 'web.png': (b'\0\0\0\x1cftypavif\0\0\0\0avifmif1', 'AVIF'),
     'camera.nef': (b'II*\0\x08\0\0\0\0\0', 'raw'), 'camera.cr3': (b'\0'*100, 'raw'),
-    'jpeg 2000.jpg': (saved('JPEG2000'), NO_PHOTO), 'icon.png': (saved('ICO'), NO_PHOTO), 'noise.png': (bytes(range(256))*20, NO_PHOTO),
+    'half jpeg 2000.jpg': (saved('JPEG2000')[:99], CUT), 'icon.png': (saved('ICO'), NO_PHOTO), 'noise.png': (bytes(range(256))*20, NO_PHOTO),
     'leading rubbish.jpg': (b'\0\0\0' + JPEG, NO_PHOTO),
     'head.jpg': (JPEG[:30], f'{CUT}|{NO_PHOTO}'), 'half.jpg': (JPEG[:len(JPEG)//2], CUT), 'half.png': (saved('PNG')[:200], CUT),
     'half.tif': (saved('TIFF')[:1200], CUT), 'half lzw.tif': (saved('TIFF', compression='tiff_lzw')[:700], f'{CUT}|{TIFF_KIND}'),
@@ -301,25 +263,22 @@ BAD = {
     'head.png': (saved('PNG')[:20], f'{CUT}|{NO_PHOTO}'), 'head.tif': (saved('TIFF')[:6], f'{NO_PHOTO}|{TIFF_KIND}'),
     'wrong sum.png': (damaged(saved('PNG'), 29, b'\0\0\0\0'), f'{CUT}|{NO_PHOTO}'), 'rotten.png': (damaged(saved('PNG'), 150), CUT),
     'rotten sixteen.png': (damaged(png16(DEEP, 2), 400), CUT), 'rotten sixteen.tif': (damaged(rgb_tiff(compression='zlib'), 600), CUT),
-    'wrong sum of a comment.png': (png(2, 1, 8, 2, b'\0\1\2\3\4\5\6', chunk(b'tEXt', b'a\0b')[:-1] + b'!'), CUT),
     'wrong sum of the pixels.png': (saved('PNG')[:-14] + b'\0\0' + saved('PNG')[-12:], CUT), 'no end.png': (saved('PNG')[:-12], CUT),
     'no pixels.png': (png(4, 4, 8, 2), CUT), 'flat.png': (png(0, 0, 8, 2), f'{CUT}|{NO_PHOTO}'),
     'depth of 3.png': (png(4, 4, 3, 2), f'{CUT}|{NO_PHOTO}'),
     **{f'bomb.{k}': (bomb(k), 'too large') for k in ('png', 'tif', 'bmp', 'gif', 'jpg')},
     'bomb in the profile.png': (png(1, 1, 8, 2, b'\0'*4, chunk(b'iCCP', b'icc\0\0' + zlib.compress(b'\0'*10**8))), CUT),
-    'bomb in a comment.png': (png(1, 1, 8, 2, b'\0'*4, chunk(b'zTXt', b'a\0\0' + zlib.compress(b' '*10**8))), CUT),
     'float grey.tif': (tiff(FLOAT, photometric='minisblack'), 'floating'), 'float.tif': (rgb_tiff(np.dstack([FLOAT]*3)), TIFF_KIND),
     'half floats.tif': (rgb_tiff(np.dstack([FLOAT]*3).astype(np.float16)), TIFF_KIND),
     'doubles.tif': (tiff(FLOAT.astype(float)), f'{TIFF_KIND}|floating'),
     '32 bits.tif': (rgb_tiff(DEEP.astype(np.uint32)), TIFF_KIND),
     '32 bits grey.tif': (tiff(GREY16.astype(np.uint32)*9), '16-bit|kind of TIFF'),
-    'signed.tif': (tiff(GREY16.astype(np.int16)), 'not 16-bit'), 'grey and more, sixteen.tif':
-        (tiff(DEEP[..., :2], photometric='minisblack', extrasamples=['unassalpha'], planarconfig='contig'), TIFF_KIND),
+    'signed.tif': (tiff(GREY16.astype(np.int16)), 'not 16-bit'),
     'lab, sixteen.tif': (tiff(DEEP, photometric='cielab'), TIFF_KIND), 'complex.tif': (tiff(FLOAT.astype(np.complex64)), TIFF_KIND),
     'no strips.tif': (bare_tiff({256: (4, 4), 257: (4, 4), 258: (3, 8), 262: (3, 1)}), f'{CUT}|{TIFF_KIND}'),
     'strips far away.tif': (grey_tiff(8, b'\0\1\2\3')[:-20] + b'\xff'*8, f'{CUT}|{TIFF_KIND}'),
     'unknown squeeze.tif': (grey_tiff(8, b'1234', t259=(3, 34712)), f'{CUT}|{TIFF_KIND}'),
-    'no size.tif': (grey_tiff(8, b'1234', w=0, h=0), f'{CUT}|{TIFF_KIND}'),
+    'no size.tif': (grey_tiff(8, b'1234', w=0, h=0), f'{CUT}|{TIFF_KIND}|no pixels'),
     'too few strips.tif': (grey_tiff(8, b'1234', h=9, t278=(4, 1)), CUT),
     'no table.tif': (b'II*\0\xff\xff\xff\0', f'{NO_PHOTO}|{TIFF_KIND}|{CUT}'),
 }

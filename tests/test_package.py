@@ -72,15 +72,13 @@ FLOORS = ('photo', 'degrade', 'nets', 'baselines', 'restore', 'data', 'score', '
 
 def place(module, number):
     "Where a room lies in the flow: its floor, then its number. `all`, every room at once, comes where only web and cli could use it."
-    return FLOORS.index(module.split('.')[0]), number.get(module, 0)
+    return FLOORS.index(module.split('.')[0]), number.get(module, '')
 
 def too_late(code, module, number):
     "Rooms that `module` must not use: they lie on its own floor with a number no lower than its own, or on a later floor."
     return {name for name in used_rooms(code, module, number) if place(name, number) >= place(module, number)}
 
-def in_order(number): return int(re.sub('[a-z]', '', number)), re.sub(r'\d', '', number) # '06a' comes after '06'
-
-def numbers_of_rooms(): return {module_name(p): in_order(n) for p, n in rooms().items()}
+def numbers_of_rooms(): return {module_name(p): n for p, n in rooms().items()}
 
 def source(module): return (PACKAGE/(module.replace('.', '/') + '.py')).read_text(encoding='utf-8')
 
@@ -88,7 +86,7 @@ def test_there_are_rooms():
     "One module for each notebook of a checkout, with its number."
     assert len(rooms()) >= 30
     stems = [p.stem.split('_', 1) for p in (CHECKOUT/'nbs').glob('[0-9][0-9]*_*.ipynb')]
-    if stems: assert numbers_of_rooms() == {name: in_order(number) for number, name in stems}
+    if stems: assert numbers_of_rooms() == {name: number for number, name in stems}
 
 def test_numbers_are_unique():
     numbers = list(numbers_of_rooms().values())
@@ -107,7 +105,7 @@ def test_a_room_uses_only_rooms_before_it(module): assert not too_late(source(mo
 def test_an_upward_import_is_seen(room, line):
     "Planted in two rooms whose floor has, for a moment, a `restorer` with a higher number."
     number = numbers_of_rooms()
-    late = too_late(f'{source(room)}\n{line}\n', room, number | {'photo.restorer': 99, 'nets.restorer': 99})
+    late = too_late(f'{source(room)}\n{line}\n', room, number | {'photo.restorer': '99', 'nets.restorer': '99'})
     assert late - too_late(source(room), room, number), line
 
 @pytest.mark.parametrize('line', ['from ..photo.disk import claim', 'from ..photo import disk', 'from .. import photo', 'from . import blocks', 'from restorer_fastai import __version__',

@@ -5,6 +5,12 @@ from ..photo.progress import *
 from ..photo.files import *
 from ..photo.pixels import *
 from ..photo.profiles import *
+from ..photo.exif import *
+from ..photo.tagged import *
+from ..photo.raw import *
+from ..photo.containers import *
+from ..photo.xmp import *
+from ..photo.metadata import *
 from ..photo.reading import *
 from ..photo.writing import *
 from ..photo.samples import *

@@ -13,8 +13,9 @@ import torch
 from .. import __version__
 from ..photo.disk import claim, sweep
 from ..photo.errors import FileError, PhotoError, RestorerError
+from ..photo.files import PHOTO_TYPES
 from ..photo.reading import open_photo
-from ..photo.writing import save_photo
+from ..photo.writing import not_written, save_photo
 from .invented import COLOURED, FILLED, invented_beside, invented_path, is_invented, mark_invented
 from .look import Seen, look_at, turn_colours
 from .options import FileOptions, RestoreOptions
@@ -37,6 +38,9 @@ class FileOutcome:
         return '; '.join([said, *self.notes])
 
 # %% ../../nbs/66_restore.files.ipynb #aa4f36f5
+_NOT_WRITTEN = dict(RAW='a raw file', HEIF='HEIC', AVIF='AVIF', JPEG2000='JPEG 2000', JPEGXL='JPEG XL', GIF='GIF') # what `open_photo` calls it -> what people call it
+_WIDE = 'colours that sRGB lacks are clipped in an enlarged photo'
+
 def what_is_lacking(
     photo, # A `Photo`
     result:Path, # Where its result goes
@@ -45,8 +49,10 @@ def what_is_lacking(
     notes, suffix = list(photo.lacks), result.suffix.lower()
     if photo.pages > 1: notes.append(f'{photo.pages} pictures in the file, only the first is restored')
     if photo.bits == 16 and suffix not in ('.png', '.tif', '.tiff'): notes.append('16 bits became 8, which PNG and TIFF would keep')
-    if suffix == '.bmp': notes.append('a BMP holds no note of what was done, no date and no colour profile; a PNG would')
-    return tuple(notes)
+    if photo.format in _NOT_WRITTEN: notes.append(f'{_NOT_WRITTEN[photo.format]} is read and not written: the result is a {PHOTO_TYPES.get(suffix, suffix)}')
+    if suffix == '.webp' and not photo.lossless: notes.append('a WebP of this kind keeps colours at half the resolution (4:2:0); PNG and TIFF keep all')
+    if suffix == '.bmp': notes.append('a BMP holds no note of what was done, no date, no captions and no colour profile; a PNG would')
+    return *notes, *not_written(photo, result)
 
 # %% ../../nbs/66_restore.files.ipynb #a0f86b58
 def describe(
@@ -95,18 +101,28 @@ def _marks(tiled, before, after, seen):
     if tiled.scale > 1: before = enlarged_rows(before, tiled.scale, 0, len(after))
     return mark_invented(before, after, seen.mode == 'black_and_white', lambda x: turn_colours(x, seen))
 
+# %% ../../nbs/66_restore.files.ipynb #42113cfd
+def _keep_dates(result, dates):
+    "Give a file the dates of `os.stat`; what is lacking then, in words."
+    try: os.utime(result, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+    except OSError as e: return (f"file dates not kept: {e.strerror or 'this disk has none'}",)
+    return ()
+
 # %% ../../nbs/66_restore.files.ipynb #396e24ef
-def _write_restored(tiled, job, options, quality, seen, on_tile):
+def _write_restored(tiled, job, options, files, seen, on_tile):
     "Restore one photo that was claimed."
+    dates = os.stat(job.photo) # before reading, which changes one of them
     photo, roll = open_photo(job.photo), seen is not None
     seen = seen or look_at(tiled.net, photo.pixels, options.mode, tiled.device)
     treatment = what_to_do(tiled, photo.pixels, seen, options)
     y = restore_array(tiled, photo.pixels, seen, options, on_tile, treatment)
-    notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result))
+    wide = (_WIDE,) if tiled.scale > 1 and photo.own else ()
+    notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result), *wide)
     marks = _marks(tiled, photo.pixels, y, seen) if job.invented else None
-    record = describe(tiled, seen, options, marks, roll=roll, quality=quality, notes=notes)
+    record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():
-        save_photo(job.result, y, photo, in_one_line(record), quality)
+        save_photo(job.result, y, photo, in_one_line(record), files.quality)
+    if files.keep_dates: notes += _keep_dates(job.result, dates)
     if not job.invented and is_invented(old := invented_path(job.result)): old.unlink(missing_ok=True)
     return FileOutcome(job.photo, job.result, 'restored', seen.mode, notes)
 
@@ -128,7 +144,7 @@ def restore_job(
         except OSError as e: raise PhotoError(job.result, f'could not be written ({e})', _NO_ROOM) from e
         if os.path.isfile(job.result) and not files.overwrite: return FileOutcome(job.photo, job.result, 'skipped')
         if not free: return FileOutcome(job.photo, job.result, 'busy')
-        return _write_restored(tiled, job, options, files.quality, seen, on_tile)
+        return _write_restored(tiled, job, options, files, seen, on_tile)
 
 # %% ../../nbs/66_restore.files.ipynb #e04c1100
 def why_failed(

@@ -51,6 +51,7 @@ class FileOptions:
     "How a result is to be written. Raises `RestorerError` for what cannot be."
     quality:int=95 # Of JPEG and WebP, 1 to 100
     overwrite:bool=False # Restore again when the result is there already?
+    keep_dates:bool=False # Give a result the file dates (changed, read) of its photo? Else it has those of its own making
 
     def __post_init__(self):
         if not 1 <= self.quality <= 100: raise RestorerError(f'quality is {self.quality}: give 1 to 100')

@@ -124,6 +124,7 @@ def _finish(y, x, seen, strength, stay_grey):
     "Restored pixels `y` and those they come from, `x`, both (n, W, 3) float32 -> as they were asked for."
     if strength < 1:
         base = turn_colours(x, seen) if seen.mode == 'negative' else x
+        if strength == 0: return base # to the bit, whatever the network says
         y = base + strength*(y - base)
     return np.repeat(rgb_to_ycbcr(y)[..., :1], 3, 2) if stay_grey else y
 

@@ -146,7 +146,7 @@ def restore_file(self:Restorer,
     invented=None, # Where to write marks of what was made up, a .png file; nowhere when not given
     seen=None, # What `look_at_roll` saw in this photo; it is looked at alone when not given
     on_tile=None, # As in `restore`
-    **kwargs, # `mode`, `mask` (a picture), `strength`, `keep_luma`; `quality`, `overwrite`
+    **kwargs, # `mode`, `mask` (a picture), `strength`, `keep_luma`; `quality`, `overwrite`, `keep_dates`
 )->FileOutcome: # What was done, what the photo was taken for, and what the result lacks
     """Restore one photo from file to file: format, size, profile, date, camera and place stay; nothing is half-written; two processes do not do it
     twice. Raises `PhotoError` for a photo that cannot be read, a result that cannot be written or would replace the photo, `RestorerError` for
@@ -164,7 +164,7 @@ def restore_folder(self:Restorer,
     out, # Folder for the results, which keep their names and their places below `paths`
     progress:bool=True, # Show a bar?
     on_photo=None, # Called with (photo, what became of it, in words) after each
-    **kwargs, # `mode`, `mask` (a picture, or a folder of pictures NAME.png), `strength`, `keep_luma`; `quality`, `overwrite`, `suffix`, `side_files`, `roll`
+    **kwargs, # `mode`, `mask` (a picture, or a folder of pictures NAME.png), `strength`, `keep_luma`; `quality`, `overwrite`, `keep_dates`, `suffix`, `side_files`, `roll`
 )->FolderSummary: # What was restored, skipped, and why others failed
     """Restore many photos; date, camera and place (EXIF) stay. Can be stopped and started again, and be run by several processes at once.
     Raises `PhotoError`, before it starts, as `plan_album` does, and `RestorerError` for wishes that cannot be; `WeightsError` when the

@@ -9,7 +9,7 @@ __all__ = ['import_gradio', 'page_style', 'app_page']
 import os, re
 
 from ..photo.errors import RestorerError
-from ..photo.files import is_photo, PHOTO_SUFFIXES
+from ..photo.files import is_photo, PHOTO_SUFFIXES, READ_ONLY
 from ..restore.options import RestoreOptions
 from .desk import Desk
 from .studio import APP_EXAMPLES, MODE_WORDS, Studio
@@ -72,7 +72,7 @@ _DROP = """
         zone?.dispatchEvent(new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}));
         if (!photos.length) said.textContent = 'No photos in this folder.';
     }, true);
-""".replace('SUFFIXES', '|'.join(map(re.escape, PHOTO_SUFFIXES)))
+""".replace('SUFFIXES', '|'.join(re.escape(o) for o in (*PHOTO_SUFFIXES, *READ_ONLY) if is_photo(f'x{o}')))
 
 # %% ../../nbs/92_web.page.ipynb #82f2842e
 def page_style(
