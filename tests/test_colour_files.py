@@ -14,6 +14,7 @@ from torch import nn
 
 from profiles_by_hand import gamma, grey_profile, PRIMARIES, rgb_profile, sampled, SRGB_CURVE, table_profile
 from restorer_fastai.photo.exif import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, EXIF_RULES, exif_block
+from restorer_fastai.photo.pixels import to_uint8
 from restorer_fastai.photo.reading import open_photo, read_photo
 from restorer_fastai.photo.writing import save_photo
 from restorer_fastai.restore.files import restore_job
@@ -196,6 +197,17 @@ def test_what_is_made_for_bright_screens_is_said(tmp_path):
     assert 'HDR' in photo.lacks[0] and photo.profile is None
     ramp = photo.pixels[0, :, 1].astype(int)
     assert (np.diff(ramp) >= 0).all() and 120 < np.argmax(ramp == 255) < 170 # paper white lies at 58 %
+
+@pytest.mark.parametrize('bits', [8, 16])
+def test_a_tiff_with_a_curve_and_primaries(tmp_path, bits):
+    curve = np.rint(65535*np.linspace(0, 1, 2**bits)**1.8).astype(np.uint16)
+    a = MILD if bits == 8 else MILD.astype(np.uint16)*257
+    places = tuple(v for o in (.64, .33, .21, .71, .15, .06) for v in (round(o*10000), 10000))
+    for tags, meant in (([(301, 3, len(curve), curve, True)], ('srgb', lambda v: v**1.8)), ([(301, 3, 3*len(curve), np.tile(curve, 3), True)], ('srgb', lambda v: v**1.8)),
+                        ([(301, 3, len(curve), curve, True), (319, 5, 6, places, True)], ('adobe', lambda v: v**1.8)), ([(319, 5, 6, places, True)], ('adobe', light))):
+        tifffile.imwrite(tmp_path/'a.tif', a, photometric='rgb', metadata=None, extratags=tags)
+        assert np.abs(to_uint8(open_photo(tmp_path/'a.tif').pixels) - by_formula(MILD, *meant)).max() <= 2
+        assert np.array_equal(stored(restored(tmp_path/'a.tif', tmp_path/'b.tif').result), a)
 
 # --- Channels of which nothing is said
 

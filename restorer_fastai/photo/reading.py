@@ -19,7 +19,7 @@ from .metadata import Captions, find_metadata, split_png, true_metadata
 from .pixels import to_uint8
 from .profiles import is_srgb, to_srgb, way_back, without_profile
 from .raw import UNEXPLAINED, open_tiff, page_pixels, tiff_pages
-from .tagged import ToldColours, dcf_colours, nclx_colours, png_chunks, png_colours
+from .tagged import ToldColours, dcf_colours, nclx_colours, png_chunks, png_colours, tiff_colours
 
 # %% ../../nbs/06_photo.reading.ipynb #92324e52
 class _NotRead(RestorerError): "Pixels of a kind that we do not read."
@@ -92,6 +92,7 @@ def _colours(im, f):
     if im.format == 'AVIF':
         f.seek(0)
         return nclx_colours(f.read(200_000), icc)
+    if im.format == 'TIFF' and im.mode != 'LAB': return tiff_colours(im.tag_v2, icc)
     return _dcf(im) if im.format in ('JPEG', 'MPO') and not icc else ToldColours(icc)
 
 # %% ../../nbs/06_photo.reading.ipynb #7ba0f4dd

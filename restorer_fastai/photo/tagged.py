@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['D65', 'SRGB_PRIMARIES', 'SRGB_CURVE', 'ADOBE_PRIMARIES', 'ADOBE_GAMMA', 'made_profile', 'ToldColours', 'adobe_rgb',
-           'dcf_colours', 'cicp_colours', 'nclx_colours', 'png_chunks', 'png_colours']
+           'dcf_colours', 'cicp_colours', 'nclx_colours', 'png_chunks', 'png_colours', 'tiff_colours']
 
 # %% ../../nbs/05b_photo.tagged.ipynb #7a34c473
 import functools, re, struct
@@ -144,3 +144,24 @@ def png_colours(
     if len(cicp) == 4 and cicp[2:] == b'\0\1' and (told := cicp_colours(cicp[0], cicp[1], grey)): return told # RGB, full range
     if icc or b'sRGB' in chunks or not chunks.keys() & {b'gAMA', b'cHRM'}: return ToldColours(icc)
     return _gamma_colours(chunks, grey)
+
+# %% ../../nbs/05b_photo.tagged.ipynb #1d084532
+def _table_curve(table, channels):
+    "Evenly spaced light out of the tag TransferFunction, for one channel or several; None when it is no rising curve."
+    curves = np.reshape(table, (channels if len(table) % channels == 0 else 1, -1)) # (one has 2**bits values, which three does not divide)
+    light = curves[len(curves)//2]/65535 # green of three
+    few = light[np.linspace(0, len(light) - 1, min(len(light), 4096)).astype(int)]
+    return tuple(few) if len(few) > 1 and few[-1] > few[0] and np.all(np.diff(few) >= 0) else None
+
+def tiff_colours(
+    tags, # Tag -> value, as Pillow's `tag_v2`
+    icc:bytes|None=None, # The ICC profile of the file
+)->ToldColours:
+    "What a TIFF says about its colours: TransferFunction (301), WhitePoint (318), PrimaryChromaticities (319)."
+    channels = {0: 1, 1: 1, 2: 3}.get(tags.get(262))
+    if icc or not channels or not (301 in tags or 319 in tags): return ToldColours(icc)
+    curve = _table_curve(tags[301], channels) if 301 in tags else SRGB_CURVE
+    places = [float(o) for o in tags.get(319, np.ravel(SRGB_PRIMARIES))]
+    try: made = made_profile(curve or SRGB_CURVE, None if channels == 1 else tuple(zip(places[::2], places[1::2])), tuple(map(float, tags.get(318, D65))))
+    except (RestorerError, TypeError): return ToldColours()
+    return ToldColours(None if is_srgb(made) else made)
