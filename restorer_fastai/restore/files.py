@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from .. import __version__
-from ..photo.disk import claim, sweep
+from ..photo.disk import claim, sweep, will_be
 from ..photo.errors import FileError, PhotoError, RestorerError
 from ..photo.reading import open_photo
 from ..photo.writing import save_photo
@@ -19,7 +19,7 @@ from .invented import COLOURED, FILLED, invented_beside, invented_path, is_inven
 from .look import Seen, look_at, turn_colours
 from .options import FileOptions, RestoreOptions
 from .pixels import enlarged_rows, restore_array
-from .plan import Job, check_jobs
+from .plan import Job, check_job
 from .tiles import TiledNet
 
 # %% ../../nbs/66_restore.files.ipynb #c4209010
@@ -85,9 +85,11 @@ def sweep_results(
     jobs:list, # Of `Job`
 ):
     "Remove what killed processes left half-written of the results of `jobs`."
-    writing = {path: job for job in jobs for path in (job.result, job.invented) if path and len(path.stem) < 100} # longer names are cut
+    writing = {} # what a temporary name tells, of long names the beginning -> the jobs that write such files
+    for job in jobs:
+        for path in filter(None, (job.result, job.invented)): writing.setdefault(path.with_name(will_be(path)), []).append(job)
     for folder in {job.result.parent for job in jobs}:
-        sweep(folder, lambda name: (folder/name) in writing and _nobody_writes(writing[folder/name]))
+        sweep(folder, lambda name: (folder/name) in writing and all(map(_nobody_writes, writing[folder/name])))
 
 # %% ../../nbs/66_restore.files.ipynb #d2ac0a8e
 def _marks(tiled, before, after, seen):
@@ -119,7 +121,7 @@ def restore_job(
 )->FileOutcome:
     """Restore one photo from file to file: nothing is half-written; two processes do not do it twice. Raises `PhotoError` for a photo that cannot be read, a
     result that cannot be written or would replace the photo, `RestorerError` for wishes that do not fit the photo, `WeightsError` when the network is at fault."""
-    check_jobs([job])
+    check_job(job)
     options = replace(options, mask=job.mask)
     with contextlib.ExitStack() as held:
         try: free = held.enter_context(claim(job.result))
