@@ -20,6 +20,7 @@ from .look import Seen, look_at, turn_colours
 from .options import FileOptions, RestoreOptions
 from .pixels import enlarged_rows, restore_array
 from .plan import Job, check_job
+from .record import how_it_differs, made_of
 from .tiles import TiledNet
 
 # %% ../../nbs/66_restore.files.ipynb #c4209010
@@ -30,9 +31,10 @@ class FileOutcome:
     result: Path # Where the result lies
     did: str # 'restored', 'skipped' (the result was there already) or 'busy' (another process is working on it)
     mode: str|None = None # What the photo was taken for; None: a network that does not look
-    notes: tuple = () # What the result lacks of the photo's file, in words
+    notes: tuple = () # What the result lacks of the photo's file, in words; of one that was there already, how it differs from what would be made now
 
     def __str__(self):
+        if self.did == 'skipped' and self.notes: return '; '.join(self.notes)
         said = dict(skipped='already there', busy='left to another process').get(self.did) or (self.mode or self.did).replace('_', '-')
         return '; '.join([said, *self.notes])
 
@@ -98,17 +100,24 @@ def _marks(tiled, before, after, seen):
     return mark_invented(before, after, seen.mode == 'black_and_white', lambda x: turn_colours(x, seen))
 
 # %% ../../nbs/66_restore.files.ipynb #396e24ef
-def _write_restored(tiled, job, options, quality, seen, on_tile):
+def _write_restored(tiled, job, options, files, seen, on_tile):
     "Restore one photo that was claimed."
     photo, roll = open_photo(job.photo), seen is not None
     seen = seen or look_at(tiled.net, photo.pixels, options.mode, tiled.device)
     y, notes = restore_array(tiled, photo.pixels, seen, options, on_tile), what_is_lacking(photo, job.result)
     marks = _marks(tiled, photo.pixels, y, seen) if job.invented else None
-    record = describe(tiled, seen, options, marks, roll=roll, quality=quality, notes=notes)
+    record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():
-        save_photo(job.result, y, photo, in_one_line(record), quality)
+        save_photo(job.result, y, photo, in_one_line(record) + made_of(job, options, files), files.quality)
     if not job.invented and is_invented(old := invented_path(job.result)): old.unlink(missing_ok=True)
     return FileOutcome(job.photo, job.result, 'restored', seen.mode, notes)
+
+# %% ../../nbs/66_restore.files.ipynb #d2dba8f8
+def _already_there(tiled, job, options, files):
+    "What became of a photo whose result is there: it may be that of another photo, or made with other wishes."
+    try: differs = how_it_differs(job, options, files, tiled.meta.get('sha256') or 'unknown')
+    except OSError as e: raise PhotoError(job.photo, f'it cannot be read ({e.strerror})', 'Change its permissions.') from e
+    return FileOutcome(job.photo, job.result, 'skipped', notes=(differs,) if differs else ())
 
 # %% ../../nbs/66_restore.files.ipynb #cad4773f
 def restore_job(
@@ -126,9 +135,9 @@ def restore_job(
     with contextlib.ExitStack() as held:
         try: free = held.enter_context(claim(job.result))
         except OSError as e: raise PhotoError(job.result, f'could not be written ({e})', _NO_ROOM) from e
-        if os.path.isfile(job.result) and not files.overwrite: return FileOutcome(job.photo, job.result, 'skipped')
+        if os.path.isfile(job.result) and not files.overwrite: return _already_there(tiled, job, options, files)
         if not free: return FileOutcome(job.photo, job.result, 'busy')
-        return _write_restored(tiled, job, options, files.quality, seen, on_tile)
+        return _write_restored(tiled, job, options, files, seen, on_tile)
 
 # %% ../../nbs/66_restore.files.ipynb #e04c1100
 def why_failed(
