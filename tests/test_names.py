@@ -48,7 +48,7 @@ def test_another_photo_under_an_old_name_is_not_passed_over_in_silence(suffix, t
     s = restore(toy, tmp_path/'in', tmp_path/'out')
     assert counts(s) == (0, 1, 0) and 'made from another photo: --overwrite' in str(s)
     restore(toy, tmp_path/'in', tmp_path/'out', overwrite=True)
-    assert 'another' not in str(restore(toy, tmp_path/'in', tmp_path/'out'))
+    assert 'made from another' not in str(restore(toy, tmp_path/'in', tmp_path/'out'))
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='flock is of Unix')
 @pytest.mark.parametrize('code', ['ENOSYS', 'ENOLCK', 'EOPNOTSUPP', 'EINVAL'])
