@@ -7,9 +7,10 @@ __all__ = ['origin', 'is_origin', 'asked', 'made_of', 'read_note', 'how_it_diffe
 
 # %% ../../nbs/65a_restore.record.ipynb #388e1a9d
 import hashlib, os, re
-import numpy as np
+import numpy as np, tifffile
+from pathlib import Path
+from PIL import Image
 from ..photo.disk import file_hash
-from ..photo.reading import EXIF_MAIN, photo_exif, read_exif
 from .options import FileOptions, RestoreOptions
 from .plan import Job
 
@@ -62,13 +63,19 @@ def made_of(
 _NOTE = re.compile(r'Restored by restorer_fastai \S+ with .+? \(SHA-256 (\w+)\): [^;]*; of (\w+ \d+ \d+)(?:; asked (--[^;]+))?')
 _NOT_NOTED = 'already there; what it was made of is not noted in it (a BMP, an earlier version, or another program)'
 
+def _software(path):
+    "The tag in which the note lies, read without the pixels: there may be 20,000 results."
+    try:
+        if path.suffix.lower() in ('.tif', '.tiff'):
+            with tifffile.TiffFile(path) as tif: return str(tif.pages[0].tags.valueof(305, ''))
+        with Image.open(path) as im: return str(im.getexif().get(305, ''))
+    except Exception: return '' # whatever a decoder comes up with: a file that is not ours, or damaged
+
 def read_note(
     result, # A file that was restored, perhaps
 )->tuple|None: # (16 digits of the SHA-256 of the weights, what `origin` said of the photo, what `asked` said); None when it says nothing
     "What a result says of how it was made."
-    exif = photo_exif(result)
-    if not exif: return None
-    text = read_exif(exif)[EXIF_MAIN].get(305, (2, b''))[1].decode('latin-1').rstrip('\0 ')
+    text = _software(Path(result)).rstrip('\0 ')
     found = _NOTE.findall(text)
     return found[-1] if found else None
 
