@@ -19,7 +19,8 @@ from typing import Annotated
 warnings.simplefilter('ignore') # notes of libraries to each other's developers
 
 import typer
-from restorer_fastai.restore.plan import plan_album, printable
+from restorer_fastai.photo.errors import printable
+from restorer_fastai.restore.plan import plan_album
 
 
 def make_album(folder, n):

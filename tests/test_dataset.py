@@ -331,8 +331,8 @@ def test_a_smaller_copy_on_the_other_side_is_a_leak(photos, tmp_path):
 
 def test_an_empty_side_is_told(photos, tmp_path):
     few = build_dataset(photos, tmp_path/'set', valid_share=0.05, pairs='none', **quiet) # 12 photos, 0.6 of one to hold out
-    assert few.counts['valid'] == 0 and 'nothing to score on' in str(few) and '--valid-share' in str(few)
-    assert 'nothing to score on' not in str(build_dataset(photos, tmp_path/'two', valid_share=0.1, pairs='none', **quiet))
+    assert few.counts['valid'] == 0 and 'no photo is held out' in str(few) and '--valid-share' in str(few)
+    assert 'no photo is held out' not in str(build_dataset(photos, tmp_path/'two', valid_share=0.1, pairs='none', **quiet))
 
 def test_near_duplicates_stay_together(photos, tmp_path):
     (photos/'zz backup').mkdir()

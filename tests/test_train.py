@@ -151,6 +151,23 @@ def test_killed_at_random_moments(process, task, undisturbed, tmp_path):
     assert finish(process(*task, out)) == 0 # nothing left to train; the weights file notes how often was saved
     assert_same_run(undisturbed, out)
 
+def test_no_photo_is_held_out(process, samples, tmp_path):
+    "What the README's own lines come to with six photos: every kind of stage trains, nothing is scored, the last network is kept; also killed, gone on, and once more when all is done."
+    summary = build_dataset(samples/'train', tmp_path/'set', pairs='none', progress=False)
+    assert summary.counts['valid'] == 0 and 'no photo is held out' in str(summary)
+    small, stages = dict(size=64, samples=4, bs=2), [dict(kind='look', mix='archive'), dict(kind='colour', mix='colourless'), dict(kind='holes', mix='painted', zoom=2),
+        dict(kind='generator', epochs=2), dict(kind='critic', bs=4), dict(kind='gan', epochs=2, lr=1e-4), dict(kind='generator', size=96)]
+    recipe = TINY | dict(network=dict(arch='tiny', look=True, holes=16, colours=True), valid_samples=1, stages=[small | o for o in stages])
+    (tmp_path/'all.yaml').write_text(yaml.safe_dump(recipe))
+    assert finish(process(tmp_path/'all.yaml', tmp_path/'set', tmp_path/'run')) == 0
+    for moment in 'in an epoch, between checkpoints', 'while the report is written', 'in the GAN':
+        assert finish(process(tmp_path/'all.yaml', tmp_path/'set', tmp_path/'killed', moment, minutes=0.)) in (-signal.SIGKILL, LOST), moment
+    for _ in range(2): assert finish(process(tmp_path/'all.yaml', tmp_path/'set', tmp_path/'killed')) == 0
+    runs = [json.loads((tmp_path/o/'run.json').read_text()) for o in ('run', 'killed')]
+    assert all('kept' not in o and 'no photo is held out' in o['model']['why'] and o['model']['stage'] == '07-generator-96' for o in runs)
+    assert not [*(tmp_path/'run').glob('best-*')] and (tmp_path/'run'/'report.html').exists()
+    assert (tmp_path/'killed'/'model.safetensors').read_bytes() == (tmp_path/'run'/'model.safetensors').read_bytes()
+
 @pytest.fixture
 def state(tmp_path):
     import torch

@@ -47,6 +47,7 @@ from ..restore.pixels import *
 from ..restore.roll import *
 from ..restore.invented import *
 from ..restore.plan import *
+from ..restore.record import *
 from ..restore.files import *
 from ..restore.report import *
 from ..restore.album import *

@@ -348,7 +348,7 @@ class BuildSummary:
 
     def __str__(self):
         c = self.counts
-        hint = [] if c['valid'] else ["          nothing to score on: give more photos, or hold out a larger share (--valid-share)"]
+        hint = [] if c['valid'] else ["          no photo is held out: a training is not scored and keeps its last network. Give more photos, or a larger --valid-share"]
         return '\n'.join([
             f"photos    {c['photos']:,}: {c['train']:,} train, {c['valid']:,} valid", *hint,
             f"left out  {self.unreadable:,} unreadable, {c['duplicates']:,} equal to another (see rejected.csv)",

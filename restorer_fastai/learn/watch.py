@@ -70,7 +70,7 @@ def after_epoch(self:TensorBoardLog):
     if not self._trained: return # an epoch that a resumed fit skips
     step, self._trained = (self.epoch + 1)*len(self.dls.train), False
     for name,value in zip(self.recorder.metric_names[1:], self.recorder.values[-1]):
-        self.writer.add_scalar(f'epoch/{name}', value, step)
+        if value is not None: self.writer.add_scalar(f'epoch/{name}', value, step) # None: no photo is held out
     if len(self.dls.valid):
         sheet = sample_sheet(restoring_net(self.model), self.dls.valid.one_batch(), self.photos)
         self.writer.add_image('photos', sheet, step, dataformats='HWC')

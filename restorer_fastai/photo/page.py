@@ -116,5 +116,5 @@ def write_page(
     head = Head(Meta(charset='utf-8'), Meta(name='viewport', content='width=device-width,initial-scale=1'), Title(title), Style(_CSS))
     body = Body(A('To the content', href='#main', cls='skip'), Header(H1(title), P(intro), links), Main(*parts, id='main'))
     with write_beside(path) as beside:
-        beside.write_text(to_xml(Html(head, body, lang='en'), indent=False) + '\n', encoding='utf-8', newline='\n')
+        beside.write_text(to_xml(Html(head, body, lang='en'), indent=False) + '\n', encoding='utf-8', errors='backslashreplace', newline='\n')
     return Path(path)

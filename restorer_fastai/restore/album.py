@@ -10,11 +10,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from ..photo.disk import claim
-from ..photo.errors import WeightsError
+from ..photo.errors import WeightsError, printable
 from ..photo.progress import progress_bar
 from .files import restore_job, sweep_results, why_failed
 from .options import AlbumOptions, RestoreOptions
-from .plan import AlbumPlan, printable
+from .plan import AlbumPlan
 from .report import write_album_report
 from .roll import look_at_rolls
 from .tiles import TiledNet
@@ -29,7 +29,7 @@ class FolderSummary:
     failed: list = field(default_factory=list) # Pairs (photo or folder, reason and remedy)
     busy: list = field(default_factory=list) # Paths that another process is working on
     modes: dict = field(default_factory=dict) # Path written -> what the photo was taken for
-    notes: list = field(default_factory=list) # Pairs (photo, what its result lacks, in words)
+    notes: list = field(default_factory=list) # Pairs (photo or folder, what its result lacks or why nothing was done, in words)
     reports: list = field(default_factory=list) # Pages written
 
     def __str__(self):
@@ -37,8 +37,8 @@ class FolderSummary:
         if self.busy: counts += f', {len(self.busy)} left to another process'
         alike = {}
         for photo, note in self.notes: alike.setdefault(note, []).append(photo)
-        noted = (f'  {ps[0] if len(ps) == 1 else f"{len(ps)} photos"}: {note}' for note, ps in alike.items())
-        return printable('\n'.join([f'{counts}; see {self.out}', *noted, *(f'  {p}: {why}' for p, why in self.failed)]))
+        noted = [f'  {ps[0] if len(ps) == 1 else f"{len(ps)} photos"}: {note}' for note, ps in alike.items()]
+        return '\n'.join(map(printable, [f'{counts}; see {self.out}', *noted, *(f'  {p}: {why}' for p, why in self.failed)]))
 
     def add(self,
         outcome, # A `FileOutcome`
@@ -87,7 +87,7 @@ def restore_album(
     on_photo=None, # Called with (photo, what became of it, in words) after each
 )->FolderSummary: # What was restored, skipped, and why others failed
     "Restore an album that was planned. Can be stopped and started again, and be run by several processes at once. Raises `WeightsError` when the network is at fault."
-    summary = FolderSummary(plan.out, failed=[(e.path, why_failed(e)) for e in plan.missed])
+    summary = FolderSummary(plan.out, failed=[(e.path, why_failed(e)) for e in plan.missed], notes=list(plan.passed))
     sweep_results(plan.jobs)
     with progress_bar(len(plan.jobs), show=progress) as update:
         looks = _looks(tiled, plan, options, files, update)

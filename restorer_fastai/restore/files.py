@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from .. import __version__
-from ..photo.disk import claim, sweep
+from ..photo.disk import claim, sweep, will_be
 from ..photo.errors import FileError, PhotoError, RestorerError
 from ..photo.files import PHOTO_TYPES
 from ..photo.reading import open_photo
@@ -20,7 +20,8 @@ from .invented import COLOURED, FILLED, invented_beside, invented_path, is_inven
 from .look import Seen, look_at, turn_colours
 from .options import FileOptions, RestoreOptions
 from .pixels import enlarged_rows, restore_array, what_to_do
-from .plan import Job, check_jobs
+from .plan import Job, check_job
+from .record import how_it_differs, made_of
 from .tiles import TiledNet
 
 # %% ../../nbs/66_restore.files.ipynb #c4209010
@@ -31,9 +32,10 @@ class FileOutcome:
     result: Path # Where the result lies
     did: str # 'restored', 'skipped' (the result was there already) or 'busy' (another process is working on it)
     mode: str|None = None # What the photo was taken for; None: a network that does not look
-    notes: tuple = () # What was doubtful, and what the result lacks of the photo's file, in words
+    notes: tuple = () # What was doubtful, and what the result lacks of the photo's file, in words; of one that was there already, how it differs from what would be made now
 
     def __str__(self):
+        if self.did == 'skipped' and self.notes: return '; '.join(self.notes)
         said = dict(skipped='already there', busy='left to another process').get(self.did) or (self.mode or self.did).replace('_', '-')
         return '; '.join([said, *self.notes])
 
@@ -91,9 +93,11 @@ def sweep_results(
     jobs:list, # Of `Job`
 ):
     "Remove what killed processes left half-written of the results of `jobs`."
-    writing = {path: job for job in jobs for path in (job.result, job.invented) if path and len(path.stem) < 100} # longer names are cut
+    writing = {} # what a temporary name tells, of long names the beginning -> the jobs that write such files
+    for job in jobs:
+        for path in filter(None, (job.result, job.invented)): writing.setdefault(path.with_name(will_be(path)), []).append(job)
     for folder in {job.result.parent for job in jobs}:
-        sweep(folder, lambda name: (folder/name) in writing and _nobody_writes(writing[folder/name]))
+        sweep(folder, lambda name: (folder/name) in writing and all(map(_nobody_writes, writing[folder/name])))
 
 # %% ../../nbs/66_restore.files.ipynb #d2ac0a8e
 def _marks(tiled, before, after, seen):
@@ -121,10 +125,17 @@ def _write_restored(tiled, job, options, files, seen, on_tile):
     marks = _marks(tiled, photo.pixels, y, seen) if job.invented else None
     record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():
-        save_photo(job.result, y, photo, in_one_line(record), files.quality)
+        save_photo(job.result, y, photo, in_one_line(record) + made_of(job, options, files), files.quality)
     if files.keep_dates: notes += _keep_dates(job.result, dates)
     if not job.invented and is_invented(old := invented_path(job.result)): old.unlink(missing_ok=True)
     return FileOutcome(job.photo, job.result, 'restored', seen.mode, notes)
+
+# %% ../../nbs/66_restore.files.ipynb #d2dba8f8
+def _already_there(tiled, job, options, files):
+    "What became of a photo whose result is there: it may be that of another photo, or made with other wishes."
+    try: differs = how_it_differs(job, options, files, tiled.meta.get('sha256') or 'unknown')
+    except OSError as e: raise PhotoError(job.photo, f'it cannot be read ({e.strerror})', 'Change its permissions.') from e
+    return FileOutcome(job.photo, job.result, 'skipped', notes=(differs,) if differs else ())
 
 # %% ../../nbs/66_restore.files.ipynb #cad4773f
 def restore_job(
@@ -137,12 +148,12 @@ def restore_job(
 )->FileOutcome:
     """Restore one photo from file to file: nothing is half-written; two processes do not do it twice. Raises `PhotoError` for a photo that cannot be read, a
     result that cannot be written or would replace the photo, `RestorerError` for wishes that do not fit the photo, `WeightsError` when the network is at fault."""
-    check_jobs([job])
+    check_job(job)
     options = replace(options, mask=job.mask)
     with contextlib.ExitStack() as held:
         try: free = held.enter_context(claim(job.result))
         except OSError as e: raise PhotoError(job.result, f'could not be written ({e})', _NO_ROOM) from e
-        if os.path.isfile(job.result) and not files.overwrite: return FileOutcome(job.photo, job.result, 'skipped')
+        if os.path.isfile(job.result) and not files.overwrite: return _already_there(tiled, job, options, files)
         if not free: return FileOutcome(job.photo, job.result, 'busy')
         return _write_restored(tiled, job, options, files, seen, on_tile)
 

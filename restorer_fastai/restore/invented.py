@@ -11,7 +11,7 @@ import contextlib, json
 from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
-from ..photo.disk import write_beside
+from ..photo.disk import fit_name, write_beside
 from ..photo.errors import PhotoError
 from ..photo.pixels import rgb_to_ycbcr, to_float
 
@@ -58,9 +58,9 @@ def show_marks(
 # %% ../../nbs/64_restore.invented.ipynb #63ce3f71
 def invented_path(
     result, # Path of a result
-)->Path: # Beside it: NAME.invented.png
+)->Path: # Beside it: NAME.invented.png; a NAME that is too long for that is cut, see `fit_name`
     "Where the marks of what was made up in a result lie."
-    return Path(result).with_name(f'{Path(result).name}.invented.png')
+    return Path(result).with_name(fit_name(Path(result).name, '.invented.png'))
 
 # %% ../../nbs/64_restore.invented.ipynb #99bd2d28
 @contextlib.contextmanager

@@ -9,10 +9,9 @@ __all__ = ['html_slider', 'write_album_report']
 import base64, os
 from pathlib import Path
 import numpy as np
-from ..photo.errors import PhotoError
+from ..photo.errors import PhotoError, printable
 from ..photo.reading import read_photo
 from .invented import read_invented, show_marks
-from .plan import printable
 
 # %% ../../nbs/67_restore.report.ipynb #c908c01e
 _SHOW = "this.previousElementSibling.style.setProperty('--at',this.value+'%')"

@@ -206,7 +206,7 @@ def write_scores(
     texts = {'scores.csv': scores.to_csv(index=False, lineterminator='\n'), 'table.csv': table.to_csv(lineterminator='\n'),
              'scores.md': table_markdown(table)}
     for name, text in texts.items():
-        with write_beside(out/name) as beside: beside.write_text(text, encoding='utf-8', newline='\n')
+        with write_beside(out/name) as beside: beside.write_text(text, encoding='utf-8', errors='backslashreplace', newline='\n')
     scores_page(scores, out/'scores.html', pictures)
     return out
 

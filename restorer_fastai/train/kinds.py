@@ -294,7 +294,7 @@ class RestoringStage(Stage):
 @patch
 def arrive(self:RestoringStage, recipe, state, dls, title, meta):
     "Let the network that arrives at a new size take part in the competition, as epoch 0."
-    if state.stage == 0 or same_photos(state.best, self): return
+    if state.stage == 0 or same_photos(state.best, self) or not len(dls.valid): return # with no photo held out there is no competition
     learn = generator_learner(dls, recipe.network, loss=recipe.loss, net=state.nets[self.result], metrics=self.photo_metrics())
     with learn.no_bar(), learn.no_logging(): values = learn.validate()
     names = ['valid_loss', *(self.measures.get(o, o) for o in learn.metrics.attrgot('name'))]

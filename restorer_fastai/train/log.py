@@ -225,8 +225,9 @@ def offer_network(
     scores:dict, # Column -> value: score, psnr, ssim
     meta:dict, # For the weights file
 ):
-    "Keep the network when none has scored higher on the same photos at the same size."
-    scores = {k: scores[k] for k in ('score', 'psnr', 'ssim')}
+    "Keep the network when none has scored higher on the same photos at the same size; none is kept where no photo is held out, and nothing scored."
+    scores = {k: scores.get(k) for k in ('score', 'psnr', 'ssim')}
+    if scores['score'] is None: return
     if same_photos(state.best, about) and not scores['score'] > state.best['score']: return
     file = f'best-{title}-{epoch:03d}.safetensors'
     with told_when_full(state.run/file): about.write(state.run/file, state.nets[about.result], meta | dict(scores=scores))

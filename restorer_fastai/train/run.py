@@ -140,6 +140,8 @@ def last_scores(
     return {k: float(rows[-1][k]) for k in ('score', 'psnr', 'ssim') if rows[-1].get(k)} if rows else {}
 
 # %% ../../nbs/55_train.run.ipynb #342b4fb3
+_LAST = 'the last one: no photo is held out to choose by'
+
 def finish_run(
     recipe:Recipe, # The run's recipe
     state:RunState, # All its stages done
@@ -148,7 +150,7 @@ def finish_run(
     "Write the network that the run ends with, and how it was chosen."
     i, run, last, best = len(recipe.stages) - 1, state.run, recipe.stages[-1], state.best
     net, meta = state.nets[last.result], training_meta(recipe, data, i) | dict(scores=last_scores(run))
-    kept = dict(stage=meta['stage'], epoch=last.epochs, why='the last one, as the recipe says')
+    kept = dict(stage=meta['stage'], epoch=last.epochs, why='the last one, as the recipe says' if recipe.keep != 'best' or dataset_info(data)['counts']['valid'] else _LAST)
     if recipe.keep == 'best' and best and best['network'] == last.result:
         net, header = last.read(run/best['file'])
         meta |= dict(stage=header['stage'], scores=header['scores'])
@@ -199,7 +201,7 @@ def train(
     recipe, run = load_recipe(recipe), Path(out)
     said = dict(checkpoint_minutes=checkpoint_minutes, tensorboard=tensorboard)
     recipe = replace(recipe, **{k: v for k,v in said.items() if v is not None})
-    read_manifest(data) # an error here leaves nothing behind
+    if 'valid' not in read_manifest(data).split.values and progress: print(f'{data}: no photo is held out, so nothing is scored, and the last network is kept') # an error here leaves nothing behind
     state = begin_run(recipe, run, data)
     if progress and state.path.exists(): print(f'{run}: going on after stage {state.stage}, epoch {state.epoch}, batch {state.batch}')
     note_facts(run, recipe=recipe.name, seed=recipe.seed, data=dict(folder=str(data)) | dataset_info(data)['counts'], started=utc_now(),
