@@ -273,7 +273,7 @@ def restore(
     out:Annotated[Path, typer.Option(help='Folder for the restored photos')],
     model:Model='reference',
     mode:Annotated[PhotoMode, typer.Option(help='What the photos are, if you know better than the network')]=PhotoMode.auto,
-    mask:Annotated[Path, typer.Option(help='Where you know that nothing is left of a photo: a picture of its size, light there; or a folder with such a NAME.png for each photo')]=None,
+    mask:Annotated[Path, typer.Option(help='Where you know that nothing is left of a photo: a picture of its size, painted there on a see-through or black ground (in any colour); or a folder with such a NAME.png for each photo')]=None,
     strength:Annotated[float, typer.Option(min=0, max=1, help='How much of the restoration: 0 leaves a photo as it is (a negative becomes a plain positive)')]=1.,
     keep_luma:Annotated[bool, typer.Option('--keep-luma', help='For black-and-white photos: take only colour from the network, keep the brightness of every pixel')]=False,
     roll:Annotated[bool, typer.Option('--roll', help='The negatives in each folder are one roll of film: give them one look')]=False,

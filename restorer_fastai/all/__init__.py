@@ -43,6 +43,7 @@ from ..restore.drawing import *
 from ..restore.holes import *
 from ..restore.even import *
 from ..restore.look import *
+from ..restore.masks import *
 from ..restore.pixels import *
 from ..restore.roll import *
 from ..restore.invented import *

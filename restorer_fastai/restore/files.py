@@ -65,7 +65,7 @@ def describe(
     **more, # What else is to be noted, JSON-able
 )->dict:
     "What was done to a photo, JSON-able."
-    shares = {name: round(float((marks & code > 0).mean()), 4) for name, code in (('filled', FILLED), ('coloured', COLOURED))} if marks is not None else {}
+    shares = {name: round(float((marks & code > 0).mean()), 6) for name, code in (('filled', FILLED), ('coloured', COLOURED))} if marks is not None else {}
     wishes = dict(told=options.mode is not None, told_mask=options.mask is not None, strength=options.strength, keep_luma=options.keep_luma)
     return dict(wishes, **more, mode=seen.mode, weights=tiled.name, sha256=tiled.meta.get('sha256'), version=__version__, **shares)
 
@@ -100,10 +100,12 @@ def sweep_results(
         sweep(folder, lambda name: (folder/name) in writing and all(map(_nobody_writes, writing[folder/name])))
 
 # %% ../../nbs/66_restore.files.ipynb #d2ac0a8e
-def _marks(tiled, before, after, seen):
-    "What was made up in a photo that was looked at."
-    if tiled.scale > 1: before = enlarged_rows(before, tiled.scale, 0, len(after))
-    return mark_invented(before, after, seen.mode == 'black_and_white', lambda x: turn_colours(x, seen))
+def _marks(tiled, before, after, seen, filled):
+    "What was made up in a photo that was looked at, and filled where `filled` (H, W) is above 0."
+    if (s := tiled.scale) > 1:
+        before = enlarged_rows(before, s, 0, len(after))
+        if filled is not None: filled = filled.repeat(s, 0).repeat(s, 1)
+    return mark_invented(before, after, filled, seen.mode == 'black_and_white', lambda x: turn_colours(x, seen))
 
 # %% ../../nbs/66_restore.files.ipynb #42113cfd
 def _keep_dates(result, dates):
@@ -122,7 +124,7 @@ def _write_restored(tiled, job, options, files, seen, on_tile):
     y = restore_array(tiled, photo.pixels, seen, options, on_tile, treatment)
     wide = (_WIDE,) if tiled.scale > 1 and photo.own else ()
     notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result), *wide)
-    marks = _marks(tiled, photo.pixels, y, seen) if job.invented else None
+    marks = _marks(tiled, photo.pixels, y, seen, treatment.mask) if job.invented else None
     record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():
         save_photo(job.result, y, photo, in_one_line(record) + made_of(job, options, files), files.quality)

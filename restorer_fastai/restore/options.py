@@ -24,7 +24,7 @@ def check_mode(
 class RestoreOptions:
     "How a photo is to be restored. Raises `RestorerError` for what cannot be."
     mode:str|None=None # What you know about the photo: 'photo', 'black_and_white' or 'negative'; networks that do not look ignore it
-    mask:Any=None # Where nothing is left of it: array (H, W), above 0 there; or the path of a picture, light there; for albums also a folder of such pictures
+    mask:Any=None # Where nothing is left of it: array (H, W), above 0 there; or the path of a picture, painted there on a see-through or black ground; for albums also a folder of such pictures
     strength:float=1. # From 0 (as it was; a negative: merely turned into a positive) to 1 (all that the network proposes)
     keep_luma:bool=False # Take only colour from the network, and predict it small? For black-and-white photos
 

@@ -178,7 +178,7 @@ def _without_results(found, out, options):
 def plan_album(
     paths, # A photo, a folder (with everything below), a pattern such as 'scans/**/*.tif', or a list of these
     out, # Folder for the results
-    mask=None, # A picture of where nothing is left of the photo, light there; or a folder with such a NAME.png for each, in the places of the results
+    mask=None, # A picture of where nothing is left of the photo, painted there on a see-through or black ground; or a folder with such a NAME.png for each, in the places of the results
     options:AlbumOptions=AlbumOptions(), # How results are to be written
 )->AlbumPlan:
     """What would be restored, and where to; nothing is written. Photos whose results would get one name, or replace one of the photos, are refused and

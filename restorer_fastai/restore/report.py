@@ -36,10 +36,12 @@ def html_slider(
     return Figure(both, slider, Figcaption('Left of the slider as it was, right of it restored.'))
 
 # %% ../../nbs/67_restore.report.ipynb #89a22ea4
+def _percent(share): return '<0.1%' if 0 < share < .001 else f'{share:.1%}' # what is marked is never said to be nothing
+
 def _say(record):
     "A record in words."
     mode = {None: 'not asked what it is', 'black_and_white': 'black-and-white photo'}.get(record.get('mode'), record.get('mode'))
-    parts = [f"Taken for: {mode}{' (told)' if record.get('told') else ''}", f"filled {record['filled']:.1%}", f"coloured {record['coloured']:.1%}"]
+    parts = [f"Taken for: {mode}{' (told)' if record.get('told') else ''}", f"filled {_percent(record['filled'])}", f"coloured {_percent(record['coloured'])}"]
     if record.get('strength', 1) < 1: parts.append(f"strength {record['strength']:g}")
     return ', '.join(parts + [o for o in ('keep_luma', 'roll') if record.get(o)] + list(record.get('notes', ())))
 

@@ -110,7 +110,7 @@ def look(self:Restorer,
 def restore(self:Restorer,
     photo, # A path; a Pillow image; numpy (H, W, 3) or (H, W), uint8, uint16 or float in [0, 1]; tensor (3, H, W) or (N, 3, H, W), uint8 or float in [0, 1]
     mode:str=None, # What you know about the photo: 'photo', 'black_and_white', 'negative'; networks without modes ignore it
-    mask=None, # Where you know that nothing is left of the photo: array (H, W), above 0 there, or a picture, light there. It is filled from around it
+    mask=None, # Where you know that nothing is left of the photo: array (H, W), above 0 there, or a picture, painted there on a see-through or black ground. It is filled from around it
     strength:float=1., # From 0 (as it was; a negative: merely turned into a positive) to 1 (all that the network proposes)
     keep_luma:bool=False, # Take only colour from the network, and predict it small? For black-and-white photos
     on_tile=None, # Called with (tiles done, tiles in all) after each tile
