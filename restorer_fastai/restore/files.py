@@ -162,10 +162,9 @@ def restore_job(
 # %% ../../nbs/66_restore.files.ipynb #e04c1100
 def why_failed(
     error:Exception, # What restoring a photo raised
-    photo=None, # The photo, where another file at fault, such as its mask, is to be named
-)->str: # Reason and remedy; the name of the photo is left out where the error has it apart
+)->str: # Reason and remedy; the name of the file is left out where the error has it apart
     "An exception as text for a person."
-    if isinstance(error, FileError): return (f'{error.path}: ' if photo and error.path != photo else '') + f'{error.reason}. {error.remedy}'
+    if isinstance(error, FileError): return f'{error.reason}. {error.remedy}'
     if isinstance(error, RestorerError): return f'{error}.'
     memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or 'alloc' in str(error)
     return f'{type(error).__name__}: {error}' + ('. Not enough memory: use a smaller tile.' if memory else '')
