@@ -56,7 +56,7 @@ def _try_job(tiled, job, options, files, seen, summary, on_tile):
     except KeyboardInterrupt:
         with claim(job.result): raise
     except Exception as e: # whatever a decoder or a disk comes up with: the other photos can still be done
-        summary.failed.append((job.photo, why_failed(e)))
+        summary.failed.append((job.photo, why_failed(e, job.photo)))
         return 'failed'
     summary.add(outcome)
     return str(outcome)

@@ -162,9 +162,11 @@ def restore_job(
 # %% ../../nbs/66_restore.files.ipynb #e04c1100
 def why_failed(
     error:Exception, # What restoring a photo raised
-)->str: # Reason and remedy; the name of the file is left out where the error has it apart
+    photo=None, # The photo, whose name stands beside the text
+)->str: # Reason and remedy; the name of the file is left out where the error has it apart, unless it is another one, such as a mask
     "An exception as text for a person."
-    if isinstance(error, FileError): return f'{error.reason}. {error.remedy}'
+    if isinstance(error, FileError):
+        return str(error) if photo is not None and error.path != Path(photo) else f'{error.reason}. {error.remedy}'
     if isinstance(error, RestorerError): return f'{error}.'
     memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or 'alloc' in str(error)
     return f'{type(error).__name__}: {error}' + ('. Not enough memory: use a smaller tile.' if memory else '')
