@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from restorer_fastai import Restorer
-from restorer_fastai.restore.invented import FILLED, invented_path, mark_invented, read_invented
+from restorer_fastai.restore.invented import COLOURED, invented_path, mark_invented, read_invented
 from restorer_fastai.restore.look import find_picture, look_at
 from restorer_fastai.restore.plan import plan_album
 from restorer_fastai.photo.errors import PhotoError
@@ -233,9 +233,9 @@ def test_the_mask_of_a_large_photo_has_no_borders():
     "It is made in strips; a change that crosses them is marked as a whole."
     before = np.full((300, 80, 3), 120, np.uint8)
     after = before.copy()
-    after[20:280, 30:50] = 200
+    after[20:280, 30:50] = 200, 120, 90
     mask = mark_invented(before, after)
-    assert (mask[22:278, 32:48] == FILLED).all() and (mask[:15] == 0).all() and (mask[:, :25] == 0).all()
+    assert (mask[22:278, 32:48] == COLOURED).all() and (mask[:15] == 0).all() and (mask[:, :25] == 0).all()
     assert len(np.unique(mask[20:280], axis=0)) <= 5
 
 def test_a_result_without_a_mask_is_not_taken_for_one(few, tmp_path, toy):

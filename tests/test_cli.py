@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from restorer_fastai.photo.files import find_photos
 from restorer_fastai.photo.reading import read_photo
@@ -147,10 +148,13 @@ def test_restore_says_what_it_takes_each_photo_for(small, looking_model, tmp_pat
     assert [o.split(': ')[-1] for o in out.splitlines()[:2]] == ['negative']*2
     run(*line, 'luma', '--keep-luma', cwd=tmp_path)
     assert 'black-and-white' in run(*line, 'none', '--keep-luma', '--mode', 'photo', cwd=tmp_path, code=2)[1]
-    for photo in photos:
-        write_photo(tmp_path/'lost'/'año 1950'/f'{photo.stem}.png', np.full(read_photo(photo).shape, 255*(photo == photos[0]), np.uint8))
-    run(*line, 'filled', '--mask', 'lost', cwd=tmp_path)
-    assert np.ptp(read_photo(tmp_path/'filled'/'año 1950'/photos[0].name)[8:-8, 8:-8], axis=(0, 1)).max() < 60 # nothing was left
+    lost = np.zeros((*read_photo(photos[0]).shape[:2], 4), np.uint8)
+    lost[8:-8, 4:-4] = 255, 0, 0, 255
+    (tmp_path/'lost'/'año 1950').mkdir(parents=True)
+    Image.fromarray(lost).save(tmp_path/'lost'/'año 1950'/f'{photos[0].stem}.png')
+    assert 'more than half' in run(*line, 'filled', '--mask', 'lost', cwd=tmp_path)[0]
+    def detail(folder): return np.abs(np.diff(read_photo(tmp_path/folder/'año 1950'/photos[0].name)[16:-16, 16:-16].astype(int), axis=1)).mean()
+    assert detail('filled') < .5*detail('blind') # nothing was left
     for photo in photos[1:]: assert (read_photo(tmp_path/'filled'/'año 1950'/photo.name) == read_photo(tmp_path/'blind'/'año 1950'/photo.name)).all()
     for also in ((), ('--dry-run',)): assert 'nowhere' in error_of(*line, 'none', '--mask', 'nowhere', *also, cwd=tmp_path)
     for photo in photos:
