@@ -336,7 +336,7 @@ class NoNegativeInTheDark(nn.Module):
     def look(self, thumb, mode=None):
         edge = torch.cat([thumb[..., :4, :].flatten(), thumb[..., -4:, :].flatten()])
         mode = mode or ('negative' if edge.min() > .1 else 'photo')
-        return Context(torch.tensor([[float(m == mode) for m in MODES]]), torch.tensor([list(FRAME_KINDS.values()).index(mode)]))
+        return Context(torch.tensor([[9*float(m == mode) for m in MODES]]), torch.tensor([list(FRAME_KINDS.values()).index(mode)]))
     def forward(self, x, context): return x
 
 def test_a_negative_in_a_black_holder_is_looked_at_without_it():
@@ -351,7 +351,7 @@ class FilmIfLight(nn.Module):
     "A rim hides from it how film is coloured: dark along the top, and it takes a negative for a plain one."
     def look(self, thumb, mode=None):
         kind = 'plain_negative' if thumb[..., 0, :].mean() < .02 else 'film_negative'
-        return Context(torch.tensor([[0., 0., 1.]]), torch.tensor([list(FRAME_KINDS).index(kind)]), torch.zeros(1, 111))
+        return Context(torch.tensor([[0., 0., 9.]]), torch.tensor([list(FRAME_KINDS).index(kind)]), torch.zeros(1, 111))
     def forward(self, x, context): return x
 
 def test_how_film_is_coloured_is_asked_without_the_holder_and_where_frames_disagree_film_wins(tmp_path):
