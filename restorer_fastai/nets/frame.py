@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODES', 'FRAME_KINDS', 'LEVELS', 'FREE', 'TURNED', 'STRETCHED', 'NEGATIVE_ODDS', 'CAUTION', 'allowed_kinds',
            'apply_curves', 'colour_transform', 'colour_statistics', 'flag_of', 'first_guess', 'second_opinion',
-           'unless_in_doubt', 'choose_kind', 'FrameNet', 'Context', 'may_be_negative', 'LooksFirst']
+           'unless_in_doubt', 'choose_kind', 'FrameNet', 'least_negative', 'Context', 'may_be_negative', 'LooksFirst']
 
 # %% ../../nbs/23_nets.frame.ipynb #54dff015
 import math
@@ -115,7 +115,7 @@ def second_opinion(
     return logits
 
 # %% ../../nbs/23_nets.frame.ipynb #bf0d5c86
-NEGATIVE_ODDS = 20. # How many times likelier than anything else a negative must be
+NEGATIVE_ODDS = 12. # How many times likelier than anything else a negative must be, in the look that is least sure of it
 CAUTION = 8. # How many times likelier than "nothing wrong" a faded photo must be
 
 def unless_in_doubt(
@@ -187,6 +187,16 @@ def transform(self:FrameNet,
     return first_guess(quantiles, kind, self.knots) + flag_of(FREE, kind)*learned
 
 # %% ../../nbs/23_nets.frame.ipynb #3891381c
+def least_negative(
+    views:Tensor, # (views, N, kinds): logits of the same frames; the last one of what lies inside their rim
+) -> Tensor: # (N, kinds)
+    "The mean of several opinions; of what looks like a negative that one which is least sure of it."
+    turned, mean = torch.tensor(TURNED, device=views.device), views[:-1].mean(0)
+    margin = views[..., turned].logsumexp(-1) - views[..., ~turned].logsumexp(-1)
+    least = views.gather(0, margin.argmin(0)[None, :, None].expand(1, -1, views.shape[2]))[0]
+    return torch.where(turned[mean.argmax(1)][:, None], least, mean)
+
+# %% ../../nbs/23_nets.frame.ipynb #473540aa
 @patch
 def _opinion(self:FrameNet, frame, size=None, features=None): # first and second
     if features is None: features = self.features(frame, size)[0]
@@ -197,14 +207,15 @@ def opinion(self:FrameNet,
     frame:Tensor, # (N, 3, h, w) in [0, 1]
     features:Tensor|None=None, # What `features` gave, if that is known already
 ) -> Tensor: # Logits (N, kinds)
-    "What the frames are, after looking again, mirrored and at other sizes, at those that are in doubt."
+    "What the frames are, after looking again, mirrored, at other sizes and without their rim, at those that are in doubt or look like negatives."
     logits = self._opinion(frame, features=features)
-    likeliest = logits.topk(2, 1).values
-    rows = (likeliest[:, 0] - likeliest[:, 1] < self.doubt).nonzero()[:, 0]
+    likeliest, turned = logits.topk(2, 1).values, torch.tensor(TURNED, device=logits.device)
+    rows = ((likeliest[:, 0] - likeliest[:, 1] < self.doubt) | turned[logits.argmax(1)]).nonzero()[:, 0]
     if not len(rows): return logits
-    unclear = frame[rows]
-    more = [self._opinion(unclear.flip(3)), *(self._opinion(unclear, o) for o in self.again)]
-    return logits.index_copy(0, rows, torch.stack([logits[rows], *more]).mean(0))
+    unclear, (h, w) = frame[rows], frame.shape[-2:]
+    inner = unclear[..., h//10:h - h//10, w//10:w - w//10]
+    more = [self._opinion(unclear.flip(3)), *(self._opinion(unclear, o) for o in self.again), self._opinion(inner)]
+    return logits.index_copy(0, rows, least_negative(torch.stack([logits[rows], *more])))
 
 # %% ../../nbs/23_nets.frame.ipynb #e9045f61
 class Context(NamedTuple):
