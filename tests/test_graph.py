@@ -18,7 +18,7 @@ from restorer_fastai.photo.errors import WeightsError
 
 torch.set_num_threads(1)
 needs_extra = pytest.mark.skipif(not all(map(importlib.util.find_spec, ('onnxscript', 'openvino'))), reason='needs the extra [fast]')
-PHOTO = sample_photo('china')[40:130, :140]
+PHOTO = sample_photo('china')[240:330, 200:340]
 
 
 @pytest.fixture(scope='module')
@@ -80,7 +80,8 @@ def test_graph_is_a_sound_onnx_model(graph):
 @needs_extra
 @pytest.mark.parametrize('damage,why', [
     (lambda b: b[:len(b)//2], 'cut short'), (lambda b: b'', 'cut short'), (lambda b: b[:-5], 'label is damaged'), (lambda b: b[:5000] + b[5001:], 'content hash'),
-    (lambda b: b[:70000] + bytes([b[70000] ^ 1]) + b[70001:], 'content hash'), (lambda b: b.replace(b'"contract": 1', b'"contract": 9'), 'newer program'),
+    (lambda b: b[:70000] + bytes([b[70000] ^ 1]) + b[70001:], 'content hash'), (lambda b: b.replace(b'"contract": 2', b'"contract": 9'), 'newer program'),
+    (lambda b: b.replace(b'"contract": 2', b'"contract": 1'), 'older program'),
     (lambda b: b.replace(b'"size": ', b'"sizo": '), 'label is damaged')])
 def test_damaged_graphs_are_refused(net, graph, tmp_path, damage, why):
     (tmp_path/'bad.onnx').write_bytes(damage(graph.read_bytes()))
