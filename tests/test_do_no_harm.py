@@ -1,4 +1,5 @@
 "First, do no harm: a quick choice of pictures in which nothing is damaged, through the reference weights as the command restores them."
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from restorer_fastai.photo.writing import write_photo
 from restorer_fastai.score.harm import Limits, do_no_harm, group_broken
 from restorer_fastai.score.material import QUICK, specimens
 
+pytestmark = pytest.mark.skipif(os.environ.get('RESTORER_LANE') == 'latest', reason='restoring is the same in both lanes: minutes saved')
+
 SCRIPT = Path(__file__).resolve().parent.parent/'benchmarks'/'do_no_harm.py'
-_FILLED, _COLOURED, _SMOOTHED, _INVERTED = 'even areas are filled', 'it is taken for black-and-white and coloured', 'grain, noise of JPEG are smoothed', 'it is inverted'
+_COLOURED, _SMOOTHED = 'it is taken for black-and-white and coloured', 'grain and the noise of JPEG are smoothed'
 FAILS_TODAY = { # picture -> why: strict, so that a picture that is well again has to leave the list
     **dict.fromkeys('lid_offwhite_35_jpeg lid_askew four_on_white oval_on_white blown_sky clipped_highlights captioned deckled autochrome sodium_lamp'.split(), _SMOOTHED),
     **dict.fromkeys('night snow'.split(), _COLOURED)}
@@ -36,11 +39,10 @@ def test_a_picture_is_left_as_it_was(rows, group, name):
     seen = row[['taken_for', 'inverted', 'changed', 'psnr', 'even_mean', 'even_changed', 'step', 'failed']].to_dict()
     assert row.broken == '', f'{row.broken}: {seen}'
 
-def test_nothing_else_is_inverted(rows):
-    "The worst harm has a test of its own: a picture in the list may be smeared, and must not be inverted unless that is said."
+def test_nothing_is_inverted(rows):
+    "The worst harm has a test of its own, whatever else may be wrong with a picture."
     positives = rows[rows.judged != 'found']
-    inverted = {name for _, name in positives.index[positives.inverted == True]} # None where it failed
-    assert inverted == {o for o, why in FAILS_TODAY.items() if why == _INVERTED}
+    assert not [name for _, name in positives.index[positives.inverted == True]] # None where it failed
 
 def test_negatives_are_found(rows): assert not group_broken(rows.loc['negatives'], Limits())
 

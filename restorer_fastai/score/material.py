@@ -556,8 +556,7 @@ def _tiny():
 
 def _large():
     "24 megapixels."
-    cat = sample_photo('chelsea')
-    return dict(px_24_million=Specimen(np.pad(cat, ((0, 4000 - cat.shape[0]), (0, 6000 - cat.shape[1]), (0, 0)), 'symmetric')))
+    return dict(px_24_million=Specimen(cv2.resize(sample_photo('chelsea'), (6000, 4000), interpolation=cv2.INTER_CUBIC)))
 
 def _clean():
     "The sample photos."
