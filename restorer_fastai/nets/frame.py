@@ -135,9 +135,11 @@ def choose_kind(
     "The likeliest kind that is allowed, with the caution that harm calls for."
     allowed, negatives = allowed_kinds(mode, len(logits)).to(logits.device), torch.tensor(TURNED, device=logits.device)
     which_negative = logits.masked_fill(~negatives, -torch.inf).argmax(1)
-    logits = logits - math.log(NEGATIVE_ODDS)*negatives
+    doubtful, logits = negatives[logits.argmax(1)], logits - math.log(NEGATIVE_ODDS)*negatives
     kind = logits.masked_fill(~allowed, -torch.inf).argmax(1)
     kind = unless_in_doubt(torch.where(negatives[kind], which_negative, kind), logits)
+    photo, faded = (list(FRAME_KINDS).index(o) for o in ('photo', 'faded_photo'))
+    kind = torch.where(doubtful & (kind == faded), photo, kind) # who takes it for a negative does not know how faded it is
     return torch.stack([logits[:, [m == o for m in FRAME_KINDS.values()]].logsumexp(1) for o in MODES], 1), kind
 
 # %% ../../nbs/23_nets.frame.ipynb #f869298d
