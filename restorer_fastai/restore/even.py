@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from ..photo.pixels import to_float
 from .drawing import is_drawing
-from .holes import CELL, CLIPPED
+from .holes import CELL, is_clipped, pixels_of
 
 # %% ../../nbs/60c_restore.even.ipynb #d2380656
 class Cells(NamedTuple):
@@ -68,8 +68,7 @@ def even_areas(
         inside = labels[y:y + h, x:x + w] == i
         means = cells.mean[y:y + h, x:x + w][inside]
         one_tone[i] = np.ptp(np.percentile(means, (5, 95), axis=0), axis=0).max() <= ONE_TONE
-        middle = np.median(means, axis=0)
-        bare[i] = middle.min() > 255 - CLIPPED or middle.max() < CLIPPED or cells.flat[y:y + h, x:x + w][inside].mean() > .9
+        bare[i] = is_clipped(np.median(means, axis=0)) or cells.flat[y:y + h, x:x + w][inside].mean() > .9
         framed[i] = min(x, y) == 0 or x + w == labels.shape[1] or y + h == labels.shape[0]
     labels[np.isin(labels, np.flatnonzero(stats[:, -1] < LEAST))] = 0
     return Areas(labels, one_tone, bare, framed)
@@ -77,19 +76,17 @@ def even_areas(
 # %% ../../nbs/60c_restore.even.ipynb #f2763c72
 KEPT, HIDDEN = 1, 2 # codes: comes out as it went in; and the network does not see it
 
-def _up(cells, shape): return cells.repeat(CELL, 0).repeat(CELL, 1)[:shape[0], :shape[1]]
-
 def _alike(these, mean, levels):
     "Which pixels of `levels` (n, W, 3) lie up to two cells from the cells `these` (h, w), and are like them in the mean."
     import cv2
     known = np.float32(these)
     weight = cv2.blur(known, (5, 5))
     near = cv2.blur(mean*known[..., None], (5, 5))/np.maximum(weight, 1e-6)[..., None]
-    return _up(weight > 1e-3, levels.shape) & (np.abs(levels - _up(near, levels.shape)).max(2) <= 3*GRAIN)
+    return pixels_of(weight > 1e-3, levels.shape) & (np.abs(levels - pixels_of(near, levels.shape)).max(2) <= 3*GRAIN)
 
 def _grown(code, mean, img):
     "Codes of cells -> codes of pixels (n, W), with those pixels beside an area that are like it; `mean` is (h, w, 3), `img` the rows of the photo."
-    levels, kept = 255*to_float(img), _up(code, img.shape)
+    levels, kept = 255*to_float(img), pixels_of(code, img.shape)
     for one in (HIDDEN, KEPT): kept = np.where((kept == 0) & _alike(code == one, mean, levels), one, kept)
     return kept.astype(np.uint8)
 
@@ -120,6 +117,6 @@ def is_graphic(
     cells = cell_statistics(img)
     areas = even_areas(cells)
     if (areas.labels > 0).mean() > .95: return True
-    if cells.flat.mean() > .5 and is_drawing(1 - to_float(img)): return True
+    if cells.flat.mean() > .5 and is_drawing(~img if img.dtype.kind == 'u' else 1 - img): return True # inverted in its own type: a scan is large
     rest = ~areas.framed[areas.labels]
     return bool(rest.mean() > .02 and (cells.flat & rest).sum() > .5*rest.sum())
