@@ -139,6 +139,12 @@ def _with_masks(jobs, out, masks):
         raise PhotoError(masks, 'nothing here belongs to any of the photos', 'Name the pictures like the photos, with .png: scans/1957/a.jpg has 1957/a.png.')
     return [job._replace(mask=o if o.is_file() else None) for job, o in zip(jobs, pictures)]
 
+def _unused_masks(jobs, masks):
+    "Pairs (path, why in words), one or none: that a folder of masks holds pictures which belong to none of the photos, perhaps by a slip in a name."
+    used = {job.mask for job in jobs}
+    rest = sorted(o for o in masks.rglob('*') if is_photo(o) and o not in used) if masks.is_dir() else []
+    return [(masks, f'{len(rest)} of its pictures belong to none of the photos and were not used, such as {rest[0].name}')] if rest else []
+
 # %% ../../nbs/65_restore.plan.ipynb #16dc60b9
 @dataclass(frozen=True)
 class AlbumPlan:
@@ -146,7 +152,7 @@ class AlbumPlan:
     out:Path # Folder for the results
     jobs:list # Of `Job`, each photo once
     missed:list # `PhotoError`s: folders that cannot be read, photos of formats that are not taken from a folder, photos that are refused
-    passed:list=() # Pairs (path, why in words): what was typed and needs nothing, such as the folder of the results
+    passed:list=() # Pairs (path, why in words): what was given and is of no use, such as the folder of the results, or a mask without a photo
 
     def there(self)->set: # Of `Job`
         "The jobs whose result is there already."
@@ -190,4 +196,7 @@ def plan_album(
     missed = [e for o in found for e in o.missed] + list(errors.values())
     jobs = [job for job in jobs if job not in errors]
     if not jobs: raise missed[-1] if missed else PhotoError(' '.join(map(str, typed)), 'no photos there', 'Give photos, folders with photos, or a pattern.')
-    return AlbumPlan(out, jobs if mask is None else _with_masks(jobs, out, Path(mask)), missed, passed)
+    if mask is not None:
+        jobs = _with_masks(jobs, out, Path(mask))
+        passed = [*passed, *_unused_masks(jobs, Path(mask))]
+    return AlbumPlan(out, jobs, missed, passed)
