@@ -82,13 +82,15 @@ def _chunk(fn, items):
     try: return [fn(o) for o in items]
     finally: cv2.setNumThreads(threads)
 
+_WAIT = 10 # seconds for which processes wait for more photos; with joblib's five minutes, a program that runs as a child of another would wait as long with them
+
 def _over_photos(fn, items, workers, label, progress):
     "`fn` of each item in order, computed by `workers` processes, with a bar that tells the time left."
     if workers == 0: raise DatasetError("workers=0: choose at least 1, or -1 for as many as the machine has cores")
     jobs = [delayed(_chunk)(fn, items[i:i+8]) for i in range(0, len(items), 8)]
     with progress_bar(len(items), label, progress and bool(items)) as update:
         n = 0
-        for done in Parallel(n_jobs=workers, return_as='generator')(jobs):
+        for done in Parallel(n_jobs=workers, return_as='generator', idle_worker_timeout=_WAIT)(jobs):
             yield from done
             n += len(done)
             update(n)
