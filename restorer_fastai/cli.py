@@ -276,6 +276,8 @@ def restore(
     mask:Annotated[Path, typer.Option(help='Where you know that nothing is left of a photo: a picture of its size, painted there on a see-through or black ground (in any colour); or a folder with such a NAME.png for each photo')]=None,
     strength:Annotated[float, typer.Option(min=0, max=1, help='How much of the restoration: 0 leaves a photo as it is (a negative becomes a plain positive)')]=1.,
     keep_luma:Annotated[bool, typer.Option('--keep-luma', help='For black-and-white photos: take only colour from the network, keep the brightness of every pixel')]=False,
+    no_defects:Annotated[bool, typer.Option('--no-defects', help='Look for no scratches, tears and holes; what --mask marks is filled all the same')]=False,
+    no_colorize:Annotated[bool, typer.Option('--no-colorize', help='Give black-and-white photos no colours')]=False,
     roll:Annotated[bool, typer.Option('--roll', help='The negatives in each folder are one roll of film: give them one look')]=False,
     suffix:Annotated[str, typer.Option(help='Format of all results, like .png; each photo keeps its own when not given')]=None,
     quality:Annotated[int, typer.Option(min=1, max=100, help='Of JPEG and WebP')]=95,
@@ -293,7 +295,7 @@ def restore(
     from restorer_fastai.restore.options import AlbumOptions, RestoreOptions
     from restorer_fastai.restore.plan import plan_album
     known = None if mode is PhotoMode.auto else mode.value.replace('-', '_')
-    try: options = RestoreOptions(mode=known, mask=mask or lost, strength=strength, keep_luma=keep_luma)
+    try: options = RestoreOptions(known, mask or lost, strength, keep_luma, not no_defects, not no_colorize)
     except RestorerError as e: raise typer.BadParameter(str(e)) from e
     files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, side_files=side_files, roll=roll, keep_dates=keep_dates)
     plan = plan_album(paths, out, options.mask, files) # what is wrong with it is said before the network is loaded

@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..photo.disk import write_beside
 from ..nets.blocks import InFloat32, bf16_is_fast
-from ..nets.restorer import FindsHoles, Repairs, RestorerNet, plain_copy
+from ..nets.restorer import FindsHoles, Repairs, RestorerNet, parts_of, plain_copy
 from ..nets.unet import ResNetBlock
 from ..nets.weights import content_hash
 from ..photo.errors import WeightsError
@@ -40,8 +40,8 @@ class FoldedNet(Repairs):
         net, # `RestorerNet` around a `PlainUnet`, its norms folded; taken apart
     ):
         super().__init__()
-        self.looker, self.colourer, self.residual = net.looker, net.colourer, net.config.residual
-        self.holes, self.unet, self.head = net.holes, net.unet, net.head
+        for name, part in parts_of(net).items(): setattr(self, name, part)
+        self.unet, self.head, self.residual = net.unet, net.head, net.config.residual
         for name in ('mean', 'std'): self.register_buffer(name, getattr(net, name))
 
     forward = RestorerNet.forward # the same steps, through fewer layers
@@ -140,7 +140,8 @@ class GraphNet(FindsHoles):
         compiled, # `openvino.CompiledModel`
     ):
         super().__init__()
-        self.looker, self.colourer, self.holes, self.compiled = net.looker, net.colourer, net.holes, compiled
+        for name, part in parts_of(net).items(): setattr(self, name, part)
+        self.compiled = compiled
 
     def forward(self,
         x:Tensor, # (1, 3, H, W) in [0, 1]; H and W multiples of 32

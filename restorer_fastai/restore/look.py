@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RIM', 'TONED', 'ORANGE', 'PERHAPS_NEGATIVE', 'LEFT_AS_IT_IS', 'LEAST_SIDE', 'TOO_SMALL', 'thumbnail', 'find_picture',
            'picture_of', 'taken_for', 'acted_on', 'Seen', 'turn_colours', 'is_toned', 'decide', 'doubts', 'see_as',
-           'look_at']
+           'uncoloured', 'look_at']
 
 # %% ../../nbs/61_restore.look.ipynb #863886ba
 from typing import Any, NamedTuple
@@ -150,6 +150,17 @@ def see_as(
     if mode == 'black_and_white' and getattr(net, 'colourer', None) is not None: return _see_in_grey(net, thumb)
     if mode == 'negative' and (inside := picture_of(thumb)) is not thumb: return Seen(net.look(inside, mode), mode)
     return Seen(context if acted_on(context) == mode else net.look(thumb, mode), mode)
+
+# %% ../../nbs/61_restore.look.ipynb #7c15d9a3
+def uncoloured(
+    net, # With `look(thumbnail, mode)`
+    img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
+    seen:Seen, # What `look_at` found out about it
+    device='cpu', # Where the network is
+)->Seen:
+    "The same of a black-and-white photo that is to get no colours: it keeps its tone. Any other is seen as before."
+    if seen.mode != 'black_and_white': return seen
+    return Seen(net.look(thumbnail(img).to(device), 'photo'), 'photo', notes=seen.notes)
 
 # %% ../../nbs/61_restore.look.ipynb #9f23c7e2
 @torch.inference_mode()
