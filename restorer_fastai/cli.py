@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WAITING', 'app', 'Seed', 'MixOption', 'Paths', 'Model', 'Trusted', 'Exact', 'Patterns', 'escape_output',
            'calm_threads', 'Commands', 'main', 'samples', 'build', 'check', 'degrade', 'train', 'report', 'PhotoMode',
-           'restore', 'evaluate', 'open_app']
+           'restore', 'oldphoto', 'evaluate', 'open_app']
 
 # %% ../nbs/99_cli.ipynb #22459297
 import contextlib
@@ -305,6 +305,32 @@ def restore(
     for page in summary.reports: typer.echo(f'{printable(page)}: before and after')
     typer.echo(summary)
     _exit_with(len(summary.restored) + len(summary.skipped) + len(summary.busy), len(summary.failed))
+
+# %% ../nbs/99_cli.ipynb #e83a5c17
+@app.command()
+def oldphoto(
+    paths:Patterns,
+    out:Annotated[Path, typer.Option(help='Folder for the results: in it the folders repaired, repaired_and_coloured, coloured and masks')],
+    model:Model='reference',
+    mode:Annotated[PhotoMode, typer.Option(help='What the photos are, if you know better than the network')]=PhotoMode.auto,
+    mask:Annotated[Path, typer.Option(help='Where the defects are, if you know: a picture, painted there; or a folder with a NAME.png for each photo. Those of the others are looked for')]=None,
+    suffix:Annotated[str, typer.Option(help='Format of all results, like .png; each photo keeps its own when not given')]=None,
+    quality:Annotated[int, typer.Option(min=1, max=100, help='Of JPEG and WebP')]=95,
+    overwrite:Annotated[bool, typer.Option('--overwrite', help='Restore again what is in OUT already, with the masks that lie there')]=False,
+    keep_dates:Annotated[bool, typer.Option('--keep-dates', help='Give each result the file dates of its photo')]=False,
+    tile:Annotated[int, typer.Option(help='Larger photos are done in tiles of so many pixels, a multiple of 32; smaller needs less memory')]=512,
+    exact:Exact=False,
+    trusted:Trusted=False,
+):
+    "Restore old photos in three ways: repaired; repaired and coloured; only coloured."
+    from restorer_fastai.oldphoto.pipeline import OldPhoto
+    from restorer_fastai.restore.options import AlbumOptions
+    known = None if mode is PhotoMode.auto else mode.value.replace('-', '_')
+    files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, keep_dates=keep_dates)
+    made = OldPhoto(_restorer(model, trusted, tile, exact)).restore_folder(paths, out, known, mask, files)
+    for summary in made.values(): typer.echo(summary)
+    done = sum(len(o.restored) + len(o.skipped) + len(o.busy) for o in made.values())
+    _exit_with(done, sum(len(o.failed) for o in made.values()))
 
 # %% ../nbs/99_cli.ipynb #c34cc8e7
 def _table_lines(

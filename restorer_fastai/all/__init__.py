@@ -78,6 +78,7 @@ from ..train.kinds import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *
+from ..oldphoto.pipeline import *
 from ..web.desk import *
 from ..web.studio import *
 from ..web.page import *
