@@ -79,6 +79,7 @@ from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *
 from ..web.desk import *
+from ..web.door import *
 from ..web.studio import *
 from ..web.page import *
 from ..web.serve import *
