@@ -147,32 +147,33 @@ def picture(self:Booth,
     if token not in self.shown: raise Stale('no such picture')
     return self.pictures.part(*self.shown[token], *part) if part else self.pictures.whole(*self.shown[token])
 
-# %% ../../nbs/94_web.votes.ipynb #36c2e309
+# %% ../../nbs/94_web.votes.ipynb #1aa01670
 _STYLE = """
-:root{color-scheme:dark}*{box-sizing:border-box}[hidden]{display:none!important}
+:root{color-scheme:dark;background:#3a3a3a}*{box-sizing:border-box}[hidden]{display:none!important}
 body{margin:0;height:100dvh;display:flex;flex-direction:column;background:#3a3a3a;color:#eee;font:16px/1.4 system-ui,sans-serif}
 header{display:flex;flex-wrap:wrap;align-items:center;gap:.3rem 1rem;padding:.5rem .8rem}h1{font-size:1.15rem;margin:0}header p{margin:0;margin-left:auto}
 progress{width:9rem;accent-color:#bbb}
-#stage{flex:1;min-height:0;display:grid;gap:.5rem;padding:0 .5rem;grid-auto-flow:column;grid-auto-columns:minmax(0,2fr)}
+#stage{flex:1;min-height:0;display:grid;gap:.5rem;padding:0 .5rem;grid-template-rows:minmax(0,1fr);grid-template-columns:var(--columns)}
 .pane{margin:0;min-width:0;min-height:0;display:flex;flex-direction:column}.frame{position:relative;overflow:hidden;flex:1;min-height:0;touch-action:none;cursor:grab}
 .frame img{position:absolute;max-width:none;user-select:none;pointer-events:none}.near img{image-rendering:pixelated}
 figcaption{text-align:center;font-size:.85rem;opacity:.85}
 #stage.waiting .frame{visibility:hidden}
-#stage.turns{grid-auto-columns:minmax(0,1fr)}#stage.turns .pane{grid-area:1/1;visibility:hidden}#stage.turns .pane.seen{visibility:visible}#stage.turns.waiting .frame{visibility:hidden}
+#stage.turns{grid-template-columns:minmax(0,1fr)}#stage.turns .pane{grid-area:1/1;visibility:hidden}#stage.turns .pane.seen{visibility:visible}#stage.turns.waiting .frame{visibility:hidden}
 footer{display:flex;flex-wrap:wrap;justify-content:center;gap:.4rem;padding:.5rem}
 button,input{font:inherit;padding:.35rem .8rem;border:1px solid #888;border-radius:6px;background:#222;color:inherit;cursor:pointer}input{cursor:text}
 button.vote{background:#e8e8e8;color:#111}button:hover{border-color:#fff}:focus-visible{outline:3px solid #8ab4f8;outline-offset:2px}
 kbd{font:inherit;font-size:.8rem;opacity:.75;margin-right:.35rem}
 #enter,#end{margin:auto;text-align:center;padding:1rem;max-width:34rem}#said{text-align:center;margin:0;padding:.2rem 1rem;background:#7a2e00}
-@media(max-width:700px) and (orientation:portrait){#stage:not(.turns){grid-auto-flow:row;grid-auto-rows:minmax(0,1fr)}}
+@media(max-width:700px) and (orientation:portrait){#stage:not(.turns){grid-template:none;grid-auto-rows:minmax(0,1fr)}}
 @media(max-width:700px){kbd{display:none}button{padding:.3rem .5rem}}
 """
 
-# %% ../../nbs/94_web.votes.ipynb #c0230b4b
+# %% ../../nbs/94_web.votes.ipynb #fd6314f7
 _BODY = """
 <header><h1 id=text>A blind vote</h1><p id=count role=status></p><progress id=bar hidden aria-label="Questions answered"></progress></header>
 <p id=said role=alert hidden></p>
-<form id=enter><p>You will see restored photos and say which you like better, or how good one is. Who made them is hidden. Take your time, look closely, and trust your eyes.</p>
+<form id=enter><p>You will see restored photos and say which you like better, or how good one is. Who made them is hidden. Take your time, look closely, and trust your eyes.
+The keys stand on the buttons; the wheel goes closer, too, and dragging (or Shift and an arrow key) moves what is seen.</p>
 <p><label>Your name or a number <input id=name maxlength=40 required autocomplete=off></label> <button class=vote>Begin</button></p>
 <p>Who comes back under the same name goes on where they stopped.</p></form>
 <main id=stage hidden></main>
@@ -243,7 +244,7 @@ function turns(to) { // show one picture, in the same place as the others
 }
 """
 
-# %% ../../nbs/94_web.votes.ipynb #5654438f
+# %% ../../nbs/94_web.votes.ipynb #026ed647
 _ASK = """
 const NAMES = {original: 'Original', reference: 'Reference', left: 'Left', right: 'Right'};
 function say(text, again) {
@@ -275,6 +276,7 @@ async function show(next) {
     if (q.finished) { $('#thanks').textContent = `That was all, ${who}: ${q.total} questions. Thank you!`; stage.classList.remove('waiting'); busy = false; return; }
     $('#pair').hidden = q.kind != 'pair'; $('#score').hidden = q.kind != 'score';
     panes = PLACES.filter(o => q.pictures[o]).map(hang);
+    stage.style.setProperty('--columns', panes.map(p => `minmax(0, ${NAMES[p.place].length > 5 && q.kind == 'pair' ? 2 : 3}fr)`).join(' ')); // what lies beside a pair is smaller
     for (const o of ['original', 'reference']) $('#' + o).hidden = !q.pictures[o];
     $('#turn').hidden = panes.length < 2;
     try { await Promise.all(panes.map(p => p.whole.decode())); }
@@ -337,7 +339,7 @@ $('#enter').addEventListener('submit', e => { e.preventDefault(); who = $('#name
 PAGE = f"""<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width,initial-scale=1"><title>A blind vote</title>
 <link rel=icon href="data:,"><style>{_STYLE}</style></head><body>{_BODY}<script>'use strict';{_LOOK}{_ASK}{_KEYS}</script></body></html>"""
 
-# %% ../../nbs/94_web.votes.ipynb #4c5514ea
+# %% ../../nbs/94_web.votes.ipynb #522e86d6
 def import_starlette(): # The module
     "Raises `ImportError` with the remedy when the server is not installed."
     try: import starlette, uvicorn
@@ -347,7 +349,7 @@ def import_starlette(): # The module
 class BoothDoor(Door):
     "A door around the page for votes."
     def refuses(self, path):
-        return None if path in ('/', '/question', '/vote', '/undo', '/result') or path.startswith('/picture/') else (404, 'Not part of this page.')
+        return None if path in ('/', '/question', '/vote', '/undo', '/result', '/favicon.ico') or path.startswith('/picture/') else (404, 'Not part of this page.')
 
     def understands(self, path, body):
         "Is it JSON, a few words by name?"
@@ -364,7 +366,7 @@ def _in_words(error):
     if isinstance(error, PhotoError): return 'This picture cannot be read any more.'
     return printable(str(error)) if isinstance(error, RestorerError) else f'This vote could not be written ({getattr(error, "strerror", None) or "the disk refuses"}). It does not count; those before do.'
 
-# %% ../../nbs/94_web.votes.ipynb #45c41f39
+# %% ../../nbs/94_web.votes.ipynb #bb9bba53
 def booth_app(
     booth:Booth,
     report, # Called without arguments: writes the report, gives its path
@@ -374,11 +376,15 @@ def booth_app(
     from starlette.applications import Starlette
     from starlette.routing import Route
     return Starlette(routes=[Route('/', _page), *(Route(f'/{o}', _asked(booth, o), methods=['POST']) for o in ('question', 'vote', 'undo')),
-                             Route('/picture/{token}', _picture(booth)), Route('/result', _result(booth, report))])
+                             Route('/picture/{token}', _picture(booth)), Route('/result', _result(booth, report)), Route('/favicon.ico', _no_icon)])
 
 async def _page(request):
     from starlette.responses import HTMLResponse
     return HTMLResponse(PAGE, headers={'cache-control': 'no-store'})
+
+async def _no_icon(request):
+    from starlette.responses import Response
+    return Response(status_code=204)
 
 async def _tried(respond, work):
     "The response to what `work` gives, in a thread of its own; or, in words, why there is none."
@@ -418,7 +424,7 @@ def _result(booth, report):
         return await _tried(lambda o: HTMLResponse(o, headers={'cache-control': 'no-store'}), work)
     return answer
 
-# %% ../../nbs/94_web.votes.ipynb #ee94fbe4
+# %% ../../nbs/94_web.votes.ipynb #4415881a
 def _strengths_part(votes, candidates):
     "Tables of the pairs, or what is missing for them."
     from fastcore.xml import P
@@ -436,8 +442,8 @@ def _strengths_part(votes, candidates):
     head = ['candidate', 'votes', 'won', 'same', 'lost', 'share won', 'strength [95 %]', 'weaker | stronger', 'chance against another']
     duels = [[f'{printable(o.a)} against {printable(o.b)}', o.votes, _with_ends(o.chance, o.low, o.high, '.0%'), _verdict(o)] for o in found.pairs.itertuples()]
     parts = [P(found.note)]*bool(found.note) + [html_table(head, rows, 'Pairs: strengths by Bradley-Terry, log odds around their mean')]
+    if known: parts.append(P(f'Who stands on the left wins {_with_ends(*found.left, ".0%")} against an equal: about half, when voters do not lean to one side.'))
     if duels: parts.append(html_table(['pair', 'votes', 'chance of the first [95 %]', 'is it sure?'], duels, 'Each against each'))
-    if known: parts.append(P(f'Standing on the left wins {_with_ends(*found.left, ".0%")} against an equal.'))
     return parts
 
 def _or_dash(value, form): return f'{value:{form}}' if np.isfinite(value) else '–'
