@@ -212,9 +212,9 @@ def test_a_page_that_is_older_than_the_server_finds_its_place(visit, album, tmp_
         page.page.keyboard.press('ArrowLeft')
         assert page.ready(0)['question'] == q['question']
         assert not (tmp_path/'votes.csv').exists()
-        for _ in range(3): page.page.evaluate("() => document.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft'}))") # faster than the disk
+        for _ in range(3): page.page.evaluate("() => document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft', bubbles: true}))") # faster than the disk
         assert page.ready(1)['done'] == 1
-        page.page.evaluate("() => document.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft', repeat: true}))") # held down
+        page.page.evaluate("() => document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft', repeat: true, bubbles: true}))") # held down
         page.page.keyboard.press('Shift+ArrowLeft')
         page.page.keyboard.press('Control+ArrowLeft')
         assert page.ready()['done'] == 1
@@ -326,7 +326,7 @@ def test_without_statsmodels_the_votes_are_kept_and_counted(tmp_path, monkeypatc
     from restorer_fastai.web.ballot import Question, VoteFile
     from restorer_fastai.web.votes import write_votes_report
     with VoteFile(tmp_path/'votes.csv', 's') as votes:
-        for i in range(6): votes.add('anna', Question(f'p{i}', 'a', 'b'), 'left')
+        for i in range(12): votes.add('anna', Question(f'p{i}', *('ab', 'ba')[i % 2]), ('left', 'right')[i % 2])
     monkeypatch.setitem(sys.modules, 'statsmodels.api', None)
     page = write_votes_report(tmp_path/'votes.csv').read_text(encoding='utf-8')
     assert 'restorer_fastai[votes]' in page and '100%' in page

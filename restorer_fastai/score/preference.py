@@ -6,7 +6,8 @@
 __all__ = ['OPINIONS', 'simulated_votes', 'duels', 'win_counts', 'import_statsmodels', 'Preference', 'bradley_terry',
            'show_strengths', 'opinion_scores']
 
-# %% ../../nbs/39c_score.preference.ipynb #a356b672
+# %% ../../nbs/39c_score.preference.ipynb #5522814c
+import warnings
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -90,28 +91,34 @@ def _are_linked(rows, names):
     met = np.abs(_sides(rows.left, rows.right, names))
     return connected_components(met.T @ met, directed=False)[0] == 1
 
-# %% ../../nbs/39c_score.preference.ipynb #7db977fb
-def _fits(rows, names):
-    "The same regression with as many opinions about its certainty: independent votes, clustered by photo, by voter. Parameters: all strengths but the last, then the left side."
-    sm, rows_ = import_statsmodels(), _with_prior(rows)
+# %% ../../nbs/39c_score.preference.ipynb #fd211522
+def _fits(rows, names, level):
+    """The same regression with as many opinions about its certainty: independent votes, clustered by photo, by voter; each with the quantile for its intervals.
+    Parameters: all strengths but the last, then the left side."""
+    from scipy.stats import norm, t
+    sm, rows_, end = import_statsmodels(), _with_prior(rows), (1 + level)/2
+    from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
     design = np.column_stack([_sides(rows_.left, rows_.right, names) @ _around_mean(len(names)), rows_.leans])
     model = sm.GLM(rows_.worth.to_numpy(), design, family=sm.families.Binomial())
     by = [o for o in ('photo', 'voter') if rows[o].nunique() >= MIN_PHOTOS]
-    return [model.fit(), *(model.fit(cov_type='cluster', cov_kwds=dict(groups=pd.factorize(rows_[o])[0])) for o in by)]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', PerfectSeparationWarning) # of votes that agree to the last; the prior keeps them finite
+        clustered = [(model.fit(cov_type='cluster', cov_kwds=dict(groups=pd.factorize(rows_[o])[0])), t.ppf(end, rows[o].nunique() - 1)) for o in by]
+        return [(model.fit(), norm.ppf(end) if 'photo' in by else np.nan), *clustered]
 
 def _around_mean(n):
     "(n, n - 1): all but the last strength -> all, whose sum is 0."
     return np.vstack([np.eye(n - 1), -np.ones(n - 1)])
 
-def _estimates(fits, what, t):
-    "Value, low and high of `what` (K, parameters) by the widest of the intervals."
-    value = what @ fits[0].params
-    wide = t*np.sqrt(np.max([np.einsum('ki,ij,kj->k', what, o.cov_params(), what) for o in fits], axis=0))
+def _estimates(fits, what):
+    "Value, low and high of `what` (K, parameters) by the widest of the intervals; NaN for the ends with too few photos."
+    value = what @ fits[0][0].params
+    wide = np.max([q*np.sqrt(np.einsum('ki,ij,kj->k', what, o.cov_params(), what)) for o, q in fits], axis=0)
     return np.column_stack([value, value - wide, value + wide])
 
 def _chance(x): return 1/(1 + np.exp(-np.asarray(x, float)))
 
-# %% ../../nbs/39c_score.preference.ipynb #161edf5e
+# %% ../../nbs/39c_score.preference.ipynb #3a83abea
 @dataclass
 class Preference:
     "Who is preferred, and how sure that is."
@@ -124,11 +131,11 @@ def _nothing(counts, note):
     return Preference(counts.assign(strength=np.nan, low=np.nan, high=np.nan, chance=np.nan),
                       pd.DataFrame(columns=['a', 'b', 'votes', 'chance', 'low', 'high', 'decided']), (np.nan,)*3, note)
 
-def _pair_table(order, rows, fits, full, names, t):
+def _pair_table(order, rows, fits, full, names):
     "The chances of each pair, in the order of strengths."
     pairs = [*combinations(order, 2)]
     contrasts = np.column_stack([_sides(*zip(*pairs), names) @ full, np.zeros(len(pairs))])
-    ends = _chance(_estimates(fits, contrasts, t))
+    ends = _chance(_estimates(fits, contrasts))
     met = [{a, b} for a, b in zip(rows.left, rows.right)]
     table = pd.DataFrame(pairs, columns=['a', 'b']).assign(votes=[met.count({*o}) for o in pairs], chance=ends[:, 0], low=ends[:, 1], high=ends[:, 2])
     return table.assign(decided=(table.low > .5) | (table.high < .5))
@@ -143,16 +150,14 @@ def bradley_terry(
     names = counts.index[counts.votes > 0].to_numpy(object)
     if not len(rows): return _nothing(counts, 'No votes on pairs yet.')
     if not _are_linked(rows, names): return _nothing(counts, 'Not enough votes: some candidates have not met, not even by way of others.')
-    from scipy.stats import t as student
     photos, full = rows.photo.nunique(), _around_mean(len(names))
-    few, fits = photos < MIN_PHOTOS, _fits(rows, names)
-    t = np.nan if few else student.ppf((1 + level)/2, photos - 1)
-    found = _estimates(fits, np.column_stack([full, np.zeros(len(names))]), t)
+    fits = _fits(rows, names, level)
+    found = _estimates(fits, np.column_stack([full, np.zeros(len(names))]))
     chance = [_chance(s - np.delete(found[:, 0], i)).mean() for i, s in enumerate(found[:, 0])]
     table = counts.join(pd.DataFrame(np.column_stack([found, chance]), names, ['strength', 'low', 'high', 'chance'])).sort_values('strength', ascending=False, kind='stable')
-    left = _chance(_estimates(fits, np.eye(len(names))[-1:], t))[0]
-    return Preference(table, _pair_table([o for o in table.index if o in set(names)], rows, fits, full, names, t), tuple(left),
-                      f'Votes on {photos} photo{"s"[:photos != 1]}: intervals need {MIN_PHOTOS}.' if few else '')
+    left = _chance(_estimates(fits, np.eye(len(names))[-1:]))[0]
+    return Preference(table, _pair_table([o for o in table.index if o in set(names)], rows, fits, full, names), tuple(left),
+                      f'Votes on {photos} photo{"s"[:photos != 1]}: intervals need {MIN_PHOTOS}.' if photos < MIN_PHOTOS else '')
 
 # %% ../../nbs/39c_score.preference.ipynb #543841b7
 def show_strengths(

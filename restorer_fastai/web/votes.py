@@ -297,7 +297,7 @@ async function go(path, more = {}) {
 }
 """
 
-# %% ../../nbs/94_web.votes.ipynb #43b42fb8
+# %% ../../nbs/94_web.votes.ipynb #aef8f99e
 _KEYS = """
 function other() { return q.kind == 'pair' ? (turn == 'left' ? 'right' : 'left') : turn == 'left' ? (q.pictures.original ? 'original' : 'reference') : 'left'; }
 function press(key) {
@@ -316,13 +316,13 @@ const STEPS = {ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], Arrow
 function keyOf(e) { return e.key.length == 1 ? e.key.toLowerCase() : e.key; }
 document.addEventListener('keydown', e => {
     const key = keyOf(e), ours = [' ', 'Backspace', 'u', 's', 'o', 'r', 'z', '+', '-', '0', 'Escape', '1', '2', '3', '4', '5'].includes(key) || key in STEPS;
-    if (!who || !ours || e.ctrlKey || e.altKey || e.metaKey || e.target.matches('input')) return;
+    if (!who || !ours || e.ctrlKey || e.altKey || e.metaKey || e.target.matches?.('input')) return;
     e.preventDefault();
     if (busy) return;
     if (e.shiftKey && key in STEPS) return q?.pictures && pan(...STEPS[key]);
     if (!e.repeat) press(key);
 });
-document.addEventListener('keyup', e => { if (e.key == ' ' && who && !e.target.matches('input')) e.preventDefault(); }); // else a button that has the focus is pressed, too
+document.addEventListener('keyup', e => { if (e.key == ' ' && who && !e.target.matches?.('input')) e.preventDefault(); }); // else a button that has the focus is pressed, too
 document.addEventListener('click', e => { const b = e.target.closest('[data-key]'); if (b && !busy) { b.blur(); press(b.dataset.key); } });
 $('#result').addEventListener('click', () => location.assign('result?voter=' + encodeURIComponent(who)));
 const paneOf = e => panes.find(p => p.frame == e.target.closest?.('.frame'));
