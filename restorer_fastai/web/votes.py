@@ -6,8 +6,8 @@
 __all__ = ['WHOLE', 'PAGE', 'to_size', 'bare_png', 'whole_size', 'Pictures', 'Stale', 'Booth', 'import_starlette', 'BoothDoor',
            'booth_app', 'report_path', 'write_votes_report', 'serve_votes']
 
-# %% ../../nbs/94_web.votes.ipynb #5a51ddb3
-import functools, hashlib, hmac, io, json, secrets, threading
+# %% ../../nbs/94_web.votes.ipynb #e27a4e77
+import asyncio, functools, hashlib, hmac, io, json, secrets, threading
 from fastcore.basics import patch
 from pathlib import Path
 
@@ -366,7 +366,7 @@ def _in_words(error):
     if isinstance(error, PhotoError): return 'This picture cannot be read any more.'
     return printable(str(error)) if isinstance(error, RestorerError) else f'This vote could not be written ({getattr(error, "strerror", None) or "the disk refuses"}). It does not count; those before do.'
 
-# %% ../../nbs/94_web.votes.ipynb #bb9bba53
+# %% ../../nbs/94_web.votes.ipynb #7e2f8de6
 def booth_app(
     booth:Booth,
     report, # Called without arguments: writes the report, gives its path
@@ -392,6 +392,7 @@ async def _tried(respond, work):
     from starlette.responses import PlainTextResponse
     try: return respond(await run_in_threadpool(work))
     except (RestorerError, OSError) as e: return PlainTextResponse(_in_words(e), _status_of(e))
+    except asyncio.CancelledError: return PlainTextResponse('The page was ended.', 503) # Ctrl-C while pictures are on their way
 
 def _asked(booth, what):
     "What answers to `question`, `vote` or `undo`."
