@@ -430,9 +430,10 @@ def open_votes(
     allowed_host:Annotated[list[str], typer.Option(help='A name that voters type, as for `app`. Repeat it for more')]=[],
 ):
     "Let people vote on restorations, blind: a page on this computer, no names on it. Needs no internet; Ctrl-C ends it and writes a report."
-    from restorer_fastai.web.ballot import make_sheet
+    from restorer_fastai.web.ballot import check_vote_file, make_sheet
     from restorer_fastai.web.votes import serve_votes, write_votes_report
     if not folders: return typer.echo(f'{printable(write_votes_report(out))}: the report, without pictures')
     kind = _check_votes(folders, how)
+    check_vote_file(out) # before the photos are read, which lasts
     sheet = make_sheet(folders, originals, reference, show=True)
     serve_votes(sheet, out, kind, seed, most, question, host, port, typer.echo, root_path, allowed_host)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VOTE_COLUMNS', 'ANSWERS', 'photos_by_stem', 'candidate_names', 'Sheet', 'same_pixels', 'make_sheet', 'Question',
-           'questions_for', 'voter_name', 'read_votes', 'VoteFile']
+           'questions_for', 'voter_name', 'read_votes', 'check_vote_file', 'VoteFile']
 
 # %% ../../nbs/93a_web.ballot.ipynb #2cf7b832
 import contextlib, csv, hashlib, io, os, re, threading, unicodedata
@@ -184,7 +184,7 @@ def questions_for(
 
 
 
-# %% ../../nbs/93a_web.ballot.ipynb #1bbe72db
+# %% ../../nbs/93a_web.ballot.ipynb #8f0224b6
 VOTE_COLUMNS = ('sheet', 'time', 'voter', 'kind', 'photo', 'left', 'right', 'answer')
 ANSWERS = dict(pair=('left', 'right', 'same', 'skip'), score=('1', '2', '3', '4', '5', 'skip')) # to each kind of question
 _VOTER = re.compile(r"\w[\w .'-]{0,39}")
@@ -215,6 +215,14 @@ def read_votes(
     if len(sheets) > 1: raise FileError(path, f'it holds votes on several sheets ({", ".join(sorted(sheets))}), which cannot be counted together', 'Put each into a file of its own.')
     return rows
 
+def check_vote_file(
+    path, # Where votes are to go
+)->list: # The rows that are there
+    "Raise `FileError` when a file cannot take votes: by its name, or by what is in it."
+    if Path(path).is_dir(): raise FileError(path, 'this is a folder', 'Give the name of a file, like votes.csv.')
+    if Path(path).suffix.lower() != '.csv': raise FileError(path, 'the votes become a table', 'Give a name that ends in .csv.')
+    return read_votes(path)
+
 def _as_csv(rows, head=True):
     "Rows as bytes of a CSV file."
     text = io.StringIO()
@@ -223,7 +231,7 @@ def _as_csv(rows, head=True):
     writer.writerows(rows)
     return text.getvalue().encode()
 
-# %% ../../nbs/93a_web.ballot.ipynb #16bec99a
+# %% ../../nbs/93a_web.ballot.ipynb #5cc32b04
 class VoteFile:
     "A CSV file into which this process writes votes on one sheet. Close it, or use it in a `with`."
     def __init__(self,
@@ -231,7 +239,7 @@ class VoteFile:
         sheet:str, # Name of the sheet
     ):
         self.path, self.sheet, self.lock, self.held = Path(path), sheet, threading.Lock(), contextlib.ExitStack()
-        if self.path.is_dir(): raise FileError(path, 'this is a folder', 'Give the name of a file, like votes.csv.')
+        check_vote_file(path) # before anything is made beside it
         if not self.held.enter_context(claim(self.path)): raise FileError(path, 'another process is writing votes into it', 'End that one first, or give another name.')
         try: self._open()
         except BaseException:

@@ -537,7 +537,7 @@ def write_votes_report(
     about = f'{len(votes)} answers by {votes.voter.nunique()} voter{"s"[:votes.voter.nunique() != 1]} on {votes.photo.nunique()} photo{"s"[:votes.photo.nunique() != 1]}, blind, in shuffled order. Sheet {votes.sheet[0]}.'
     return write_page(report_path(out), 'What was preferred', about, sections)
 
-# %% ../../nbs/94_web.votes.ipynb #7c498e50
+# %% ../../nbs/94_web.votes.ipynb #96208b2f
 def _say_sheet(tell, sheet, booth, votes):
     "Say what will be asked."
     for note in sheet.notes: tell(printable(note))
@@ -563,7 +563,6 @@ def serve_votes(
     allowed_hosts=(), # Names by which voters may ask for it beside this computer's
 ):
     "Show the page for votes until Ctrl-C, then write the report. Raises `ImportError` without a server, `RestorerError` for what does not fit."
-    if Path(out).suffix.lower() != '.csv': raise FileError(out, 'the votes become a table', 'Give a name that ends in .csv.')
     import_starlette()
     host = bare_host(host)
     names = names_for(host, allowed_hosts, root_path)
