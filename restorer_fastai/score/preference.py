@@ -36,7 +36,8 @@ def simulated_votes(
     "Votes of people whose taste is known: of every pair on every photo, or of every candidate on every photo."
     draw, names = np.random.default_rng(seed), np.array(list(strengths))
     on_photo = np.array([*strengths.values()]) + spread*draw.standard_normal((photos, len(names)))
-    who, photo, asked = (o.ravel() for o in np.meshgrid(range(voters), range(photos), range(len(names) if kind == 'score' else len(names)*(len(names) - 1)//2), indexing='ij'))
+    each = len(names) if kind == 'score' else len(names)*(len(names) - 1)//2
+    who, photo, asked = (o.ravel() for o in np.meshgrid(range(voters), range(photos), range(each), indexing='ij'))
     votes = pd.DataFrame(dict(voter=who.astype(str), kind=kind, photo=[f'photo {o}' for o in photo]))
     if kind == 'score':
         seen = 3 + on_photo[photo, asked] + habit*draw.standard_normal(voters)[who] + draw.logistic(size=len(who))
@@ -127,6 +128,7 @@ class Preference:
     left:tuple # What standing on the left is worth: (chance to win against an equal, low, high)
     note:str='' # Why there are no strengths or no intervals
 
+# %% ../../nbs/39c_score.preference.ipynb #5afd2370
 def _nothing(counts, note):
     return Preference(counts.assign(strength=np.nan, low=np.nan, high=np.nan, chance=np.nan),
                       pd.DataFrame(columns=['a', 'b', 'votes', 'chance', 'low', 'high', 'decided']), (np.nan,)*3, note)
@@ -137,9 +139,11 @@ def _pair_table(order, rows, fits, full, names):
     contrasts = np.column_stack([_sides(*zip(*pairs), names) @ full, np.zeros(len(pairs))])
     ends = _chance(_estimates(fits, contrasts))
     met = [{a, b} for a, b in zip(rows.left, rows.right)]
-    table = pd.DataFrame(pairs, columns=['a', 'b']).assign(votes=[met.count({*o}) for o in pairs], chance=ends[:, 0], low=ends[:, 1], high=ends[:, 2])
+    chances = dict(zip(('chance', 'low', 'high'), ends.T))
+    table = pd.DataFrame(pairs, columns=['a', 'b']).assign(votes=[met.count({*o}) for o in pairs], **chances)
     return table.assign(decided=(table.low > .5) | (table.high < .5))
 
+# %% ../../nbs/39c_score.preference.ipynb #2b629084
 def bradley_terry(
     votes:pd.DataFrame, # Columns voter, kind, photo, left, right, answer, all text
     candidates=None, # All of them; those with votes when not given
@@ -154,7 +158,8 @@ def bradley_terry(
     fits = _fits(rows, names, level)
     found = _estimates(fits, np.column_stack([full, np.zeros(len(names))]))
     chance = [_chance(s - np.delete(found[:, 0], i)).mean() for i, s in enumerate(found[:, 0])]
-    table = counts.join(pd.DataFrame(np.column_stack([found, chance]), names, ['strength', 'low', 'high', 'chance'])).sort_values('strength', ascending=False, kind='stable')
+    fitted = pd.DataFrame(np.column_stack([found, chance]), names, ['strength', 'low', 'high', 'chance'])
+    table = counts.join(fitted).sort_values('strength', ascending=False, kind='stable')
     left = _chance(_estimates(fits, np.eye(len(names))[-1:]))[0]
     return Preference(table, _pair_table([o for o in table.index if o in set(names)], rows, fits, full, names), tuple(left),
                       f'Votes on {photos} photo{"s"[:photos != 1]}: intervals need {MIN_PHOTOS}.' if photos < MIN_PHOTOS else '')
@@ -191,8 +196,9 @@ def opinion_scores(
     "Mean opinion scores with 95 % intervals."
     rows = votes[(votes.kind == 'score') & votes.answer.isin(map(str, OPINIONS))]
     marks, given = rows.answer.astype(int), pd.Index(sorted(rows.left.unique()) if candidates is None else list(candidates), name='candidate')
-    counts = pd.crosstab(rows.left, marks).reindex(index=given, columns=sorted(OPINIONS), fill_value=0) if len(rows) else pd.DataFrame(0, given, sorted(OPINIONS))
+    counts = pd.DataFrame({n: [((rows.left == o) & (marks == n)).sum() for o in given] for n in sorted(OPINIONS)}, given)
     each = pd.DataFrame({o: marks.where(rows.left == o).astype(float) for o in given}, rows.index)
     ends = [photo_intervals(each, rows[o]) for o in ('photo', 'voter') if o == 'photo' or rows.voter.nunique() >= MIN_PHOTOS]
-    table = pd.DataFrame(dict(votes=counts.sum(axis=1), mean=each.mean(), low=np.fmin.reduce([o.low for o in ends]), high=np.fmax.reduce([o.high for o in ends])), given).join(counts)
+    low, high = np.fmin.reduce([o.low for o in ends]), np.fmax.reduce([o.high for o in ends])
+    table = pd.DataFrame(dict(votes=counts.sum(axis=1), mean=each.mean(), low=low, high=high), given).join(counts)
     return table if candidates is not None else table.sort_values('mean', ascending=False, kind='stable')

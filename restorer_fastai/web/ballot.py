@@ -87,13 +87,17 @@ def _common(found):
     shared = [o for o in next(iter(found.values())) if all(o in photos for photos in found.values())]
     every = sorted(set().union(*found.values()))
     lacking = {name: [o for o in every if o not in photos] for name, photos in found.items()}
-    if not shared: raise RestorerError('no photo is in all folders: ' + '; '.join(f'{name} has {_some(list(o))}' for name, o in found.items()) + '. Photos are matched by their names.')
+    if not shared:
+        there = '; '.join(f'{name} has {_some(list(o))}' for name, o in found.items())
+        raise RestorerError(f'no photo is in all folders: {there}. Photos are matched by their names.')
     return shared, [f'left out, as {name} has no such photo: {_some(o)}' for name, o in lacking.items() if o]
 
 def _unreadable(found, seen):
     "{photo: why} of those of which a picture cannot be read."
-    return {photo: str(seen[path][0]) for paths in found.values() for photo, path in paths.items() if path in seen and isinstance(seen[path][0], PhotoError)}
+    broken = {path: str(error) for path, (error, _) in seen.items() if isinstance(error, PhotoError)}
+    return {photo: broken[path] for paths in found.values() for photo, path in paths.items() if path in broken}
 
+# %% ../../nbs/93a_web.ballot.ipynb #e2793222
 def _one_size(photo, paths, seen):
     "(The size at which a photo is shown, a note when its pictures differ in size or None): that of the largest."
     sizes = {name: seen[o[photo]][0] for name, o in paths.items()}
@@ -101,7 +105,8 @@ def _one_size(photo, paths, seen):
     if len({*sizes.values()}) == 1: return largest, None
     told = ', '.join(f'{name} {w} x {h}' for name, (w, h) in sizes.items())
     bars = any(abs(w/h*largest[1]/largest[0] - 1) > .01 for w, h in sizes.values())
-    return largest, f'{photo}: sizes differ ({told}); all are shown at {largest[0]} x {largest[1]}' + ', with grey bars where the proportions differ'*bars
+    note = f'{photo}: sizes differ ({told}); all are shown at {largest[0]} x {largest[1]}'
+    return largest, note + ', with grey bars where the proportions differ'*bars
 
 def same_pixels(
     sheet:Sheet,
@@ -117,7 +122,7 @@ def _say_same(sheet):
     for a, b in combinations(sheet.candidates, 2):
         if same := [p for p in sheet.photos if same_pixels(sheet, p, a, b)]: yield f'not asked as pairs, as {a} and {b} are the same to the pixel: {_some(same)}'
 
-# %% ../../nbs/93a_web.ballot.ipynb #e2793222
+# %% ../../nbs/93a_web.ballot.ipynb #06c16946
 def make_sheet(
     folders, # One for each candidate
     originals=None, # Folder of the photos as they were, shown beside
@@ -139,7 +144,8 @@ def make_sheet(
     if not photos: raise RestorerError('none of the photos can be read: ' + '; '.join(broken.values()))
     sized = {o: _one_size(o, found, seen) for o in photos}
     notes += [note for _, note in sized.values() if note]
-    sheet = Sheet(found, photos, {o: paths[o] for o in beside}, {p: size for p, (size, _) in sized.items()}, {path: h for path, (_, h) in seen.items() if h}, notes)
+    sizes, hashes = {p: size for p, (size, _) in sized.items()}, {path: h for path, (_, h) in seen.items() if h}
+    sheet = Sheet(found, photos, {o: paths[o] for o in beside}, sizes, hashes, notes)
     sheet.notes += _say_same(sheet)
     return sheet
 
@@ -157,6 +163,7 @@ class Question:
     @property
     def about(self): return self.photo, *sorted((self.left, self.right)) # the same question, whoever stands left
 
+# %% ../../nbs/93a_web.ballot.ipynb #5686f9f4
 def _rounds(asked, photos, draw):
     "(What is asked, photo, number of the round), in the order in which to ask."
     photos = draw.permutation(photos).tolist()
@@ -197,6 +204,7 @@ def voter_name(
     if not _VOTER.fullmatch(name): raise RestorerError('A name or a number, please: letters, digits, blanks, up to 40 of them.')
     return name
 
+# %% ../../nbs/93a_web.ballot.ipynb #69dda9be
 def _head_of(path):
     "The first line of a file, or what there is of it; '' when there is no file."
     if not Path(path).exists(): return ''
@@ -300,6 +308,7 @@ def add(self:VoteFile,
         self.rows.append(row)
     return True
 
+# %% ../../nbs/93a_web.ballot.ipynb #430c3fb6
 @patch
 def undo(self:VoteFile,
     voter:str,

@@ -85,7 +85,8 @@ class Booth:
     ):
         self.sheet, self.votes, self.how, self.seed, self.most, self.text = sheet, votes, how, seed, most, text
         self.secret, self.asked, self.pictures = secrets.token_bytes(32), {}, Pictures(sheet)
-        self.shown = {self.token(name, photo): (paths[photo], photo) for name, paths in (sheet.candidates | sheet.beside).items() for photo in sheet.photos if photo in paths}
+        pictures = [(name, photo, paths[photo]) for name, paths in (sheet.candidates | sheet.beside).items() for photo in sheet.photos if photo in paths]
+        self.shown = {self.token(name, photo): (path, photo) for name, photo, path in pictures}
         if not self.questions('1'): raise RestorerError('there is nothing to ask: on every photo the candidates are the same to the pixel')
 
     def token(self, *parts):
@@ -119,6 +120,7 @@ def next(self:Booth,
     return said | dict(question=token, kind=question.kind, text=self.text if question.right else 'How good is it?', size=size, small=whole_size(size),
                        pictures=_places(self, question), ahead=[o for _, q in left[1:2] for o in _places(self, q).values()])
 
+# %% ../../nbs/94_web.votes.ipynb #630f1ae9
 @patch
 def vote(self:Booth,
     voter:str, # As `voter_name` gives it
@@ -364,7 +366,8 @@ def _status_of(error):
 def _in_words(error):
     "What went wrong, without the path of a file: it would name the candidate."
     if isinstance(error, PhotoError): return 'This picture cannot be read any more.'
-    return printable(str(error)) if isinstance(error, RestorerError) else f'This vote could not be written ({getattr(error, "strerror", None) or "the disk refuses"}). It does not count; those before do.'
+    if isinstance(error, RestorerError): return printable(str(error))
+    return f'This vote could not be written ({getattr(error, "strerror", None) or "the disk refuses"}). It does not count; those before do.'
 
 # %% ../../nbs/94_web.votes.ipynb #7e2f8de6
 def booth_app(
@@ -394,6 +397,7 @@ async def _tried(respond, work):
     except (RestorerError, OSError) as e: return PlainTextResponse(_in_words(e), _status_of(e))
     except asyncio.CancelledError: return PlainTextResponse('The page was ended.', 503) # Ctrl-C while pictures are on their way
 
+# %% ../../nbs/94_web.votes.ipynb #2add3ff8
 def _asked(booth, what):
     "What answers to `question`, `vote` or `undo`."
     from starlette.responses import JSONResponse
@@ -433,7 +437,8 @@ def _strengths_part(votes, candidates):
     from restorer_fastai.score.preference import bradley_terry, win_counts
     try: found = bradley_terry(votes, candidates)
     except ImportError as e:
-        rows = [[printable(o.Index), o.votes, o.won, o.same, o.lost, f'{o.share:.0%}'] for o in win_counts(votes, candidates).sort_values('share', ascending=False).itertuples()]
+        counts = win_counts(votes, candidates).sort_values('share', ascending=False)
+        rows = [[printable(o.Index), o.votes, o.won, o.same, o.lost, _or_dash(o.share, '.0%')] for o in counts.itertuples()]
         return [P(str(e)), html_table(['candidate', 'votes', 'won', 'same', 'lost', 'share won'], rows, 'Pairs, counted')]
     known = found.strengths.strength.notna().any()
     ends = found.strengths[['strength', 'low', 'high']].to_numpy(float)
@@ -463,7 +468,8 @@ def _scores_part(votes, candidates):
     table = opinion_scores(votes, candidates).sort_values('mean', ascending=False, kind='stable')
     def bar(o): return html_interval(o['mean'] - 3, o.low - 3, o.high - 3, (-2, 2)) if o.votes else ''
     rows = [[printable(name), int(o.votes), _with_ends(o['mean'], o.low, o.high, '.2f'), bar(o), *(int(o[n]) for n in OPINIONS)] for name, o in table.iterrows()]
-    return html_table(['candidate', 'marks', 'mean [95 %]', 'below fair | above', *(f'{n} {word}' for n, word in OPINIONS.items())], rows, 'Mean opinion scores, 1 to 5')
+    head = ['candidate', 'marks', 'mean [95 %]', 'below fair | above', *(f'{n} {word}' for n, word in OPINIONS.items())]
+    return html_table(head, rows, 'Mean opinion scores, 1 to 5')
 
 def _agreement(votes):
     "Voter -> share of the votes of others on the same pair of pictures that were the same, or NaN."
@@ -481,8 +487,9 @@ def _voters_part(votes):
     for voter, o in votes.groupby('voter'):
         pairs, marks = o[(o.kind == 'pair') & (o.answer != 'skip')], o[(o.kind == 'score') & (o.answer != 'skip')]
         sided = pairs[pairs.answer != 'same']
-        rows.append([printable(voter), len(pairs), int((pairs.answer == 'same').sum()), _or_dash((sided.answer == 'left').mean() if len(sided) else np.nan, '.0%'), _or_dash(agree.get(voter, np.nan), '.0%'),
-                     len(marks), _or_dash(marks.answer.astype(float).mean() if len(marks) else np.nan, '.2f'), int((o.answer == 'skip').sum())])
+        left, mean = ((x.mean() if len(x) else np.nan) for x in (sided.answer == 'left', marks.answer.astype(float)))
+        rows.append([printable(voter), len(pairs), int((pairs.answer == 'same').sum()), _or_dash(left, '.0%'), _or_dash(agree.get(voter, np.nan), '.0%'),
+                     len(marks), _or_dash(mean, '.2f'), int((o.answer == 'skip').sum())])
     return html_table(['voter', 'pairs', 'same', 'chose the left', 'agrees with others', 'marks', 'mean mark', 'skipped'], rows, 'Voters')
 
 # %% ../../nbs/94_web.votes.ipynb #6f296c7e
@@ -501,7 +508,8 @@ def _photos_part(votes, sheet, short_side):
     for photo in (o for o in sheet.photos if (votes.photo == o).any()):
         there = votes[votes.photo == photo]
         captions = {name: _on_photo(there, name) for name in sheet.candidates} | {o: o for o, paths in sheet.beside.items() if photo in paths}
-        try: shown = [html_picture(read_photo((sheet.candidates | sheet.beside)[o][photo]), f'{photo}, {printable(o)}', caption, short_side=short_side) for o, caption in captions.items()]
+        def shows(name, caption): return html_picture(read_photo((sheet.candidates | sheet.beside)[name][photo]), f'{photo}, {name}', caption, short_side=short_side)
+        try: shown = [shows(*o) for o in captions.items()]
         except PhotoError as e: shown = [P(printable(f'Cannot be shown. {e}'))]
         parts += [H3(photo), html_gallery(*shown)]
     return parts
@@ -511,6 +519,8 @@ _READING = ('Strength: log odds (Bradley and Terry 1952), around the mean of all
             'With many pairs one in twenty looks decided by chance alone. A vote says what these voters liked on these photos; other photos of the same kind are what the intervals speak of.')
 
 # %% ../../nbs/94_web.votes.ipynb #07c37ef9
+def _many(n, what): return f'{n} {what}{"s"[:n != 1]}'
+
 def report_path(
     out, # The file of votes
 )->Path:
@@ -534,7 +544,8 @@ def write_votes_report(
     sections |= {'Voters': _voters_part(votes), 'How to read it': P(_READING)}
     if sheet and sheet.notes: sections['About the photos'] = Ul(*(Li(printable(o)) for o in sheet.notes))
     if sheet: sections['Photos'] = _photos_part(votes, sheet, 240 if len(sheet.photos)*len(names) <= 200 else 120)
-    about = f'{len(votes)} answers by {votes.voter.nunique()} voter{"s"[:votes.voter.nunique() != 1]} on {votes.photo.nunique()} photo{"s"[:votes.photo.nunique() != 1]}, blind, in shuffled order. Sheet {votes.sheet[0]}.'
+    voters, photos = votes.voter.nunique(), votes.photo.nunique()
+    about = f'{len(votes)} answers by {_many(voters, "voter")} on {_many(photos, "photo")}, blind, in shuffled order. Sheet {votes.sheet[0]}.'
     return write_page(report_path(out), 'What was preferred', about, sections)
 
 # %% ../../nbs/94_web.votes.ipynb #96208b2f
@@ -542,13 +553,14 @@ def _say_sheet(tell, sheet, booth, votes):
     "Say what will be asked."
     for note in sheet.notes: tell(printable(note))
     there = f'; {len(votes.rows)} votes are there already' if votes.rows else ''
-    tell(f'{len(sheet.photos)} photo{"s"[:len(sheet.photos) != 1]}, {len(sheet.candidates)} candidate{"s"[:len(sheet.candidates) != 1]}: {len(booth.questions("1"))} questions for each voter{there}.')
+    tell(f'{_many(len(sheet.photos), "photo")}, {_many(len(sheet.candidates), "candidate")}: {_many(len(booth.questions("1")), "question")} for each voter{there}.')
 
 def _end_report(tell, out, sheet):
     "Write the report at the end, if there is anything to report."
     if not read_votes(out): return tell('No votes: nothing was written.')
     tell(f'{printable(out)}: the votes. {printable(write_votes_report(out, sheet))}: the report.')
 
+# %% ../../nbs/94_web.votes.ipynb #5b322916
 def serve_votes(
     sheet:Sheet, # What `make_sheet` gave
     out, # The file of votes, .csv; goes on with those in it
