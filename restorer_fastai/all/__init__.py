@@ -62,6 +62,7 @@ from ..score.tables import *
 from ..score.benchmark import *
 from ..score.material import *
 from ..score.harm import *
+from ..score.preference import *
 from ..learn.losses import *
 from ..learn.learner import *
 from ..learn.callbacks import *
@@ -80,6 +81,9 @@ from ..train.report import *
 from ..train.run import *
 from ..oldphoto.pipeline import *
 from ..web.desk import *
+from ..web.door import *
 from ..web.studio import *
 from ..web.page import *
 from ..web.serve import *
+from ..web.ballot import *
+from ..web.votes import *
