@@ -5,11 +5,13 @@
 # %% auto #0
 __all__ = ['PartialConv', 'PartialUnet']
 
-# %% ../../nbs/71a_oldphoto.partial.ipynb #9046900c
+# %% ../../nbs/71a_oldphoto.partial.ipynb #0ed2fb81
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ..nets.blocks import rest_norms
 
 # %% ../../nbs/71a_oldphoto.partial.ipynb #37be2445
 class PartialConv(nn.Module):
@@ -37,10 +39,11 @@ class PartialConv(nn.Module):
         now = (share > 0).to(x.dtype)
         return (self.conv(x)/share.clamp(min=1e-6) + self.bias.view(1, -1, 1, 1))*now, now
 
-# %% ../../nbs/71a_oldphoto.partial.ipynb #99083de8
+# %% ../../nbs/71a_oldphoto.partial.ipynb #e6924ac2
 class PartialUnet(nn.Module):
     "A U-Net of partial convolutions (Liu et al. 2018)."
     architecture, scale, expects, gives = 'inpaint_partial', 1, 'rgb+mask', 'rgb' # see `28_nets.architectures`
+    norms_at_rest = False # Do batch norms normalise by their averages in training, too, and leave them as they are?
     def __init__(self,
         widths:tuple=(64, 128, 256, 256, 256), # Channels at 1/2, 1/4 ... of the size; the paper: 64, 128, 256, 512 and four more times 512
         largest_hole:float=0, # How far the inside of a hole was from the nearest known pixel in training at most, px; 0: it has learned nothing yet
@@ -53,6 +56,11 @@ class PartialUnet(nn.Module):
         ups = list(zip(widths[::-1], beside[::-1])) # from below, from beside and out
         self.up = nn.ModuleList(PartialConv(a + b, b) for a, b in ups)
         self.up_norms = nn.ModuleList(nn.BatchNorm2d(b) if i < len(ups) - 1 else nn.Identity() for i, (_, b) in enumerate(ups))
+
+    def train(self, mode:bool=True):
+        super().train(mode)
+        if self.norms_at_rest: rest_norms(self)
+        return self
 
 # %% ../../nbs/71a_oldphoto.partial.ipynb #49354487
 def _larger(x): return F.interpolate(x, scale_factor=2, mode='nearest')
