@@ -38,7 +38,7 @@ from restorer_fastai.photo.pixels import to_float, to_uint8
 from restorer_fastai.photo.progress import progress_bar
 from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.writing import write_photo
-from restorer_fastai.score.metrics import lpips_distance, psnr, ssim
+from restorer_fastai.score.metrics import hole_psnr, lpips_distance, MAX_DB, psnr, ssim
 
 SHARES = [f'{i}-{i + 10} %' for i in range(0, 60, 10)]
 THIN = 'scratches'
@@ -105,10 +105,9 @@ def methods_of(nets):
 
 def scores(filled, img, mask, with_lpips):
     "What is measured of one photo."
-    error = np.mean((np.float64(filled[mask]) - img[mask])**2)/255**2
-    row = dict(hole=-10*np.log10(max(error, 1e-10)), whole=psnr(to_float(filled), to_float(img), cap=100), ssim=ssim(to_float(filled), to_float(img)))
-    if with_lpips: row['lpips'] = lpips_distance(to_float(filled), to_float(img))
-    return row
+    filled, img = to_float(filled), to_float(img)
+    row = dict(hole=hole_psnr(filled, img, mask, cap=MAX_DB), whole=psnr(filled, img, cap=MAX_DB), ssim=ssim(filled, img))
+    return row | (dict(lpips=lpips_distance(filled, img)) if with_lpips else {})
 
 
 def table(rows, methods):

@@ -78,6 +78,10 @@ from ..train.kinds import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *
+from ..oldphoto.inpaint import *
+from ..oldphoto.partial import *
+from ..oldphoto.irregular import *
+from ..oldphoto.inpaint_training import *
 from ..web.desk import *
 from ..web.studio import *
 from ..web.page import *
