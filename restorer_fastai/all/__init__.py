@@ -79,6 +79,10 @@ from ..train.kinds import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *
+from ..oldphoto.inpaint import *
+from ..oldphoto.partial import *
+from ..oldphoto.irregular import *
+from ..oldphoto.inpaint_training import *
 from ..oldphoto.pipeline import *
 from ..web.desk import *
 from ..web.door import *

@@ -47,6 +47,8 @@ ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a c
     'frame': 'restorer_fastai.nets.frame:FrameNet',
     'holes': 'restorer_fastai.nets.holes:HoleNet',
     'colour': 'restorer_fastai.nets.colour:ColourNet',
+    'inpaint': 'restorer_fastai.oldphoto.inpaint:InpaintNet',
+    'inpaint_partial': 'restorer_fastai.oldphoto.partial:PartialUnet',
 }
 
 def resolve(
