@@ -79,6 +79,9 @@ from ..train.kinds import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *
+from ..oldphoto.colorize import *
+from ..oldphoto.article import *
+from ..oldphoto.colorize_learn import *
 from ..web.desk import *
 from ..web.studio import *
 from ..web.page import *
