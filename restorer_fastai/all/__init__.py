@@ -57,6 +57,7 @@ from ..restore.restorer import *
 from ..data.dataset import *
 from ..data.loaders import *
 from ..score.metrics import *
+from ..score.colours import *
 from ..score.tasks import *
 from ..score.evaluate import *
 from ..score.tables import *

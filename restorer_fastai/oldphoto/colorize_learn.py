@@ -241,7 +241,7 @@ def new_colorizer(
     elif imagenet: load_resnet(net.encoder, net.config['arch'], weights)
     return net
 
-# %% ../../nbs/72b_oldphoto.colorize_learn.ipynb #c84d5c98
+# %% ../../nbs/72b_oldphoto.colorize_learn.ipynb #00b8b35a
 @delegates(part_learner, but=['model', 'loss_func', 'part', 'cls', 'whole', 'splitter'])
 def colorize_learner(
     dls:DataLoaders, # Batches of (anything, photos in colour): `get_dls(mix='colourless')`
@@ -259,6 +259,7 @@ def colorize_learner(
     if needs is None or getattr(net, needs, None) is None: raise RestorerError(f"a {type(net).__name__} {getattr(net, 'config', '')} cannot learn '{learns}'; there are {', '.join(LEARNS)}")
     loss = OddsLoss(net) if learns == 'odds' else ChromaLoss(features)
     splitter = only_sharpen if learns == 'sharpen' else encoder_and_rest
+    kwargs = dict(train_bn=False) | kwargs # frozen is frozen, the norms as well
     return part_learner(dls, ColorizeStudent(net, learns, old), loss, wd=wd, splitter=splitter, cbs=[InColour(), CountColours(), *L(cbs)], **kwargs)
 
 # %% ../../nbs/72b_oldphoto.colorize_learn.ipynb #f2482706
@@ -281,7 +282,7 @@ class ColorizeStage(Stage):
     def networks(self, recipe): return dict(colorizer=partial(new_colorizer, self.form, self.imagenet))
     def truth(self, recipe): return None
 
-# %% ../../nbs/72b_oldphoto.colorize_learn.ipynb #8d310925
+# %% ../../nbs/72b_oldphoto.colorize_learn.ipynb #9f5d11c3
 @patch
 def learner(self:ColorizeStage, recipe, nets, dls, **kwargs):
     learn = colorize_learner(dls, nets['colorizer'], self.learns, old=self.old, **kwargs)
@@ -290,5 +291,5 @@ def learner(self:ColorizeStage, recipe, nets, dls, **kwargs):
 
 @patch
 def fit(self:ColorizeStage, learn, recipe, start_epoch=0):
-    lr = slice(self.lr/5, self.lr) if len(learn.opt.hypers) == 2 and not self.frozen else self.lr
+    lr = self.lr if self.frozen or self.learns == 'sharpen' else slice(self.lr/5, self.lr)
     learn.fit_one_cycle(self.epochs, lr, start_epoch=start_epoch)
