@@ -83,6 +83,7 @@ from ..train.run import *
 from ..oldphoto.colorize import *
 from ..oldphoto.article import *
 from ..oldphoto.colorize_learn import *
+from ..oldphoto.colorize_gan import *
 from ..web.desk import *
 from ..web.studio import *
 from ..web.page import *
