@@ -29,6 +29,7 @@ from ..nets.unet import *
 from ..nets.frame import *
 from ..nets.holes import *
 from ..nets.colour import *
+from ..nets.guided import *
 from ..nets.critics import *
 from ..nets.restorer import *
 from ..nets.architectures import *
