@@ -19,14 +19,14 @@ from ..nets.colour import SIDE, grid_colours, luma
 from ..nets.lite import LITE_MAPS, LiteEncoder
 from ..photo.errors import RestorerError
 
-# %% ../../nbs/72_oldphoto.colorize.ipynb #72d01c63
+# %% ../../nbs/72_oldphoto.colorize.ipynb #339c3687
 class ColorizeSetting(NamedTuple):
     "How bold colours are chosen among those that are likely."
     rarity:float=1. # How much likelier rare colours are held to be than they are: 0 not at all, 1 as in training
     temperature:float=1. # Above 0; the lower, the more the likeliest colours count
     saturation:float=1. # How many times stronger the answer is than the mean
 
-SETTINGS = dict(mild=ColorizeSetting(0., 1., 1.), bold=ColorizeSetting(1., .5, 1.)) # name -> setting
+SETTINGS = dict(mild=ColorizeSetting(.5, .5, 1.), bold=ColorizeSetting(1., .35, 1.45)) # name -> setting
 
 def as_setting(
     setting:str|tuple, # A key of `SETTINGS`, or (rarity, temperature, saturation)
@@ -47,16 +47,15 @@ def choose_colours(
     odds = (unweighted/setting.temperature).softmax(1)
     return setting.saturation*torch.einsum('nkhw,kc->nchw', odds, grid_colours().to(logits))
 
-# %% ../../nbs/72_oldphoto.colorize.ipynb #c59873bc
+# %% ../../nbs/72_oldphoto.colorize.ipynb #fc85c9dc
 class Colorizer(nn.Module):
     "A network that gives chroma for luma: its `answer(x, setting)` is asked once for a whole photo."
     scale, expects, gives = 1, 'luma', 'chroma' # see `28_nets.architectures`
     short = 224 # Short side at which a photo is looked at, px
-    mirrored = True # Ask for the mirror image, too?
     setting = 'mild' # How bold when nobody says it, see `as_setting`
     compute_dtype = None # What the convolutions compute in; torch.bfloat16 where `bf16_is_fast`
 
-# %% ../../nbs/72_oldphoto.colorize.ipynb #b3d8dc96
+# %% ../../nbs/72_oldphoto.colorize.ipynb #1107dbe1
 def whole_size(
     shape:tuple, # (H, W) of a photo, px
     short:int, # Short side that is wanted, px
@@ -73,10 +72,7 @@ def guess(self:Colorizer,
     "The colours that the photo could have had. Raises RestorerError for an unknown setting."
     setting = as_setting(self.setting if setting is None else setting)
     small = F.interpolate(luma(frame), whole_size(frame.shape[2:], self.short), mode='bilinear', antialias=True, align_corners=False)
-    with computing_in(frame.device, self.compute_dtype):
-        colours = self.answer(small, setting)
-        if self.mirrored: colours = (colours + self.answer(small.flip(3), setting).flip(3))/2
-    return colours.float()
+    with computing_in(frame.device, self.compute_dtype): return self.answer(small, setting).float()
 
 # %% ../../nbs/72_oldphoto.colorize.ipynb #d7b63d56
 class UpTo(nn.Module):
