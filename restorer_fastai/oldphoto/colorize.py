@@ -98,16 +98,17 @@ def residual_layers(
     for p in layers[-1].parameters(): nn.init.zeros_(p)
     return layers
 
-# %% ../../nbs/72_oldphoto.colorize.ipynb #46968b7a
+# %% ../../nbs/72_oldphoto.colorize.ipynb #fab9a31f
 class ColorizeNet(Colorizer):
     "EfficientNet-Lite0 and a way up: how likely each of `grid_colours` is in each square of 4×4 pixels, and colours at half size."
     architecture = 'colorize'
     def __init__(self,
         widths=(96, 128, 192), # Channels of the way up at 1/4, 1/8, 1/16 of the size
         residual=32, # Channels of what sharpens the colours at half size; 0: nothing does, and colours have a quarter of the size
+        short=160, # Short side at which whole photos are looked at, px: about that of the photos it learns from
     ):
         super().__init__()
-        self.config = dict(widths=tuple(widths), residual=residual)
+        self.config, self.short = dict(widths=tuple(widths), residual=residual, short=short), short
         half, quarter, eighth, sixteenth, deepest = LITE_MAPS.values()
         a, b, c = widths
         self.encoder, self.scene = LiteEncoder(), nn.Linear(deepest, deepest)
