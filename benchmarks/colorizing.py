@@ -125,9 +125,9 @@ def main(
         scores, seen = scores_of(paths, methods, squeeze, weights, sheet and sheet/name)
         tables[f'{name} ({len(paths)})'] = table_of(scores, seen)
         rows.append(scores.assign(photos=name))
-    text = markdown_of(tables)
-    with write_beside(Path(f'{out}.csv')) as tmp: pd.concat(rows).to_csv(tmp, index=False)
-    with write_beside(Path(f'{out}.md')) as tmp: tmp.write_text(text, encoding='utf-8')
+        text = markdown_of(tables)
+        with write_beside(Path(f'{out}.csv')) as tmp: pd.concat(rows).to_csv(tmp, index=False)
+        with write_beside(Path(f'{out}.md')) as tmp: tmp.write_text(text, encoding='utf-8')
     print(text)
 
 
