@@ -18,16 +18,15 @@ warnings.simplefilter('ignore') # notes of libraries to each other's developers
 
 import numpy as np
 import pandas as pd
-import torch
 import typer
 from restorer_fastai.nets.backbone import load_backbone
 from restorer_fastai.nets.colour import add_colour
-from restorer_fastai.nets.guided import colour_lines, guided_colours
 from restorer_fastai.nets.weights import load_network
+from restorer_fastai.oldphoto.colorize import colorize
 from restorer_fastai.photo.disk import write_beside
 from restorer_fastai.photo.errors import RestorerError, WeightsError
 from restorer_fastai.photo.files import find_photos
-from restorer_fastai.photo.pixels import rgb_to_ycbcr, to_float, to_tensor, to_uint8
+from restorer_fastai.photo.pixels import rgb_to_ycbcr, to_float, to_uint8
 from restorer_fastai.photo.progress import with_progress
 from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.writing import write_photo
@@ -37,32 +36,24 @@ from restorer_fastai.score.metrics import colourfulness, lpips_distance, psnr
 MEAN_COLOUR = (-0.025, 0.018) # Cb and Cr, 0 for grey: mean of 473 photos that our networks learned from
 
 
-def coloured(img, colours):
-    "The brightness of (H, W, 3) with a small map of colours (1, 2, h, w), as restoring does it."
-    y = rgb_to_ycbcr(img)[..., 0]
-    lines = colour_lines(colours, torch.from_numpy(y)[None, None])
-    return add_colour(y, guided_colours(lines, y, np.arange(len(img)), np.arange(img.shape[1]), img.shape[:2]))
-
-
-def whole_guess(net, img, *setting):
-    "What a network answers to a whole photo in grey, at its own size."
-    y = np.repeat(rgb_to_ycbcr(img)[..., :1], 3, 2)
-    with torch.inference_mode(): return coloured(img, net.guess(to_tensor(y), *setting))
+def one_colour(img):
+    "The brightness of (H, W, 3) with the same colour everywhere."
+    return add_colour(rgb_to_ycbcr(img)[..., 0], np.broadcast_to(np.float32(MEAN_COLOUR), (*img.shape[:2], 2)))
 
 
 def methods_of(networks, settings):
     "Name -> function from a photo (H, W, 3) to the same one with guessed colours."
-    methods = dict(grey=lambda img: np.repeat(rgb_to_ycbcr(img)[..., :1], 3, 2), mean=lambda img: coloured(img, torch.tensor(MEAN_COLOUR).view(1, 2, 1, 1)))
+    methods = dict(grey=lambda img: np.repeat(rgb_to_ycbcr(img)[..., :1], 3, 2), mean=one_colour)
     loaded = {}
     for name, _, path in (o.partition('=') for o in networks):
         net, _ = load_network(path or name)
         loaded[name] = getattr(net, 'colourer', net) # a restorer's part, or a network that colorizes
     for name, net in loaded.items():
         own = [o.partition(':')[2] for o in settings if o.partition(':')[0] == name]
-        if not hasattr(net, 'setting'): methods[name] = lambda img, net=net: whole_guess(net, img)
+        if not hasattr(net, 'setting'): methods[name] = lambda img, net=net: colorize(net, img)
         for said in (own or ['mild', 'bold'])*hasattr(net, 'setting'):
             setting = said if said.isalpha() else tuple(float(o) for o in said.split(','))
-            methods[f'{name} {said}'] = lambda img, net=net, setting=setting: whole_guess(net, img, setting)
+            methods[f'{name} {said}'] = lambda img, net=net, setting=setting: colorize(net, img, setting)
     return methods
 
 

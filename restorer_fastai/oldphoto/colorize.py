@@ -4,20 +4,24 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'ColorizeSetting', 'as_setting', 'choose_colours', 'Colorizer', 'whole_size', 'UpTo', 'residual_layers',
-           'ColorizeNet']
+           'ColorizeNet', 'colorize']
 
-# %% ../../nbs/72_oldphoto.colorize.ipynb #35fcfdcb
+# %% ../../nbs/72_oldphoto.colorize.ipynb #efb57e76
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nets.blocks import computing_in, conv_norm
-from ..nets.colour import SIDE, grid_colours, luma
+from ..nets.colour import SIDE, add_colour, grid_colours, luma
+from ..nets.guided import colour_lines, guided_colours
 from ..nets.lite import LITE_MAPS, LiteEncoder
 from ..photo.errors import RestorerError
+from ..photo.pixels import rgb_to_ycbcr, to_float
+from ..restore.look import thumbnail
 
 # %% ../../nbs/72_oldphoto.colorize.ipynb #339c3687
 class ColorizeSetting(NamedTuple):
@@ -165,3 +169,19 @@ def answer(self:ColorizeNet,
     "One colour for each place."
     seen = self.coarse(x, setting)
     return seen[-1] if self.sharpen is None else self.sharpened(x, *seen)
+
+# %% ../../nbs/72_oldphoto.colorize.ipynb #65d93783
+@torch.inference_mode()
+def colorize(
+    net:nn.Module, # With `guess`: a `Colorizer`, or the `colourer` of any restorer
+    img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]; colours that it has do not count
+    setting:str|tuple|None=None, # How bold, see `as_setting`; None: the network's own
+) -> np.ndarray: # float32 (H, W, 3) in [0, 1]
+    "The brightness of a photo with guessed colours. Raises RestorerError for an unknown setting."
+    grey = luma(thumbnail(img, 4*net.short)).to(next(net.parameters()).device)
+    colours = net.guess(grey.expand(-1, 3, -1, -1), *([] if setting is None else [setting]))
+    lines, done, columns = colour_lines(colours, grey), np.empty(img.shape, np.float32), np.arange(img.shape[1])
+    for i in range(0, len(img), 64):
+        y = rgb_to_ycbcr(to_float(img[i:i + 64]))[..., 0]
+        done[i:i + 64] = add_colour(y, guided_colours(lines, y, np.arange(i, i + len(y)), columns, img.shape))
+    return done
