@@ -24,10 +24,12 @@ from ..degrade.mixes import *
 from ..degrade.gallery import *
 from ..nets.blocks import *
 from ..nets.backbone import *
+from ..nets.lite import *
 from ..nets.unet import *
 from ..nets.frame import *
 from ..nets.holes import *
 from ..nets.colour import *
+from ..nets.guided import *
 from ..nets.critics import *
 from ..nets.restorer import *
 from ..nets.architectures import *
@@ -56,6 +58,7 @@ from ..restore.restorer import *
 from ..data.dataset import *
 from ..data.loaders import *
 from ..score.metrics import *
+from ..score.colours import *
 from ..score.tasks import *
 from ..score.evaluate import *
 from ..score.tables import *
@@ -79,6 +82,10 @@ from ..train.kinds import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *
+from ..oldphoto.colorize import *
+from ..oldphoto.article import *
+from ..oldphoto.colorize_learn import *
+from ..oldphoto.colorize_gan import *
 from ..oldphoto.inpaint import *
 from ..oldphoto.partial import *
 from ..oldphoto.irregular import *

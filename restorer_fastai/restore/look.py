@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from ..nets.colour import luma
 from ..nets.frame import FRAME_KINDS, MODES, colour_transform, may_be_negative
+from ..nets.guided import colour_lines
 from ..photo.pixels import from_tensor, rgb_to_ycbcr, to_tensor
 from .drawing import is_drawing
 from .even import is_graphic
@@ -75,7 +76,7 @@ class Seen(NamedTuple):
     "What was found out about a photo as a whole."
     context:Any # What the network's `look` answered, for `forward`
     mode:str|None # What the photo is taken for; None: nobody knows
-    colours:torch.Tensor|None=None # What a black-and-white photo could have had: (1, 2, h, w), see `ColourNet.guess`
+    colours:torch.Tensor|None=None # What a black-and-white photo could have had: (1, 6, h, w), see `colour_lines`
     drawing:bool=False # Is it a drawing, a page or a graphic, which is left as it is?
     notes:tuple=() # What whoever gets the result should know, in words
 
@@ -137,7 +138,7 @@ def _see_in_grey(net, thumb):
     grey = luma(thumb).expand_as(thumb)
     context = net.look(grey, 'black_and_white')
     turned = to_tensor(turn_colours(from_tensor(grey), Seen(context, 'black_and_white'))).to(thumb.device)
-    return Seen(context, 'black_and_white', net.colourer.guess(turned))
+    return Seen(context, 'black_and_white', colour_lines(net.colourer.guess(turned), luma(turned)))
 
 # %% ../../nbs/61_restore.look.ipynb #58d0064a
 def see_as(

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from ..nets.colour import add_colour, sample_colours
+from ..nets.colour import add_colour
 from ..nets.frame import Context
+from ..nets.guided import guided_colours
 from ..photo.errors import RestorerError
 from ..photo.pixels import from_tensor, rgb_to_ycbcr, to_float, to_tensor, to_uint8
 from ..photo.reading import from_pil, open_photo
@@ -40,7 +41,8 @@ def as_photo(
 def _in_colour(img, seen, rows, columns, shape):
     "Pixels of a black-and-white photo at `rows` and `columns`, turned to the right grey, which knows no colours, and then coloured."
     grey = np.repeat(rgb_to_ycbcr(img)[..., :1], 3, 2)
-    return add_colour(rgb_to_ycbcr(turn_colours(grey, seen))[..., 0], sample_colours(seen.colours, rows, columns, shape))
+    brightness = rgb_to_ycbcr(turn_colours(grey, seen))[..., 0]
+    return add_colour(brightness, guided_colours(seen.colours, brightness, rows, columns, shape))
 
 # %% ../../nbs/62_restore.pixels.ipynb #0b16ba92
 def _turns_nothing(context):
