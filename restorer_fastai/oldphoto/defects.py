@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGEST', 'top_hat', 'DefectNet', 'tiled_for', 'map_defects', 'sure_defects', 'lids', 'reduced', 'find_defects']
 
-# %% ../../nbs/70a_oldphoto.defects.ipynb #6e648f41
+# %% ../../nbs/70a_oldphoto.defects.ipynb #eb572ccd
 import cv2
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..nets.blocks import bf16_is_fast
 from ..nets.unet import SmallUnet
-from .lines import PLANES, line_planes
+from .lines import PLANES, scratch_planes
 from ..photo.pixels import rgb_to_grey, to_float, to_tensor, to_uint8
 from ..restore.drawing import is_drawing
 from ..restore.even import cell_statistics, even_areas
@@ -29,7 +29,7 @@ def top_hat(
     grey, square = to_float(img) @ np.float32([.299, .587, .114]), np.ones((side, side), np.uint8)
     return np.maximum(*(cv2.morphologyEx(grey, o, square) for o in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)))
 
-# %% ../../nbs/70a_oldphoto.defects.ipynb #91fb065f
+# %% ../../nbs/70a_oldphoto.defects.ipynb #6c66b16a
 class DefectNet(SmallUnet):
     "A U-Net at full size that says which pixels are damaged."
     architecture, scale, expects, gives = 'defects', 1, 'rgb', 'mask' # see `28_nets.architectures`
@@ -45,8 +45,8 @@ class DefectNet(SmallUnet):
         x:Tensor, # (N, 3, H, W) in about [0, 1]; H and W multiples of 32
     ) -> Tensor: # Logits (N, 1, H, W), fp32
         "How surely is each pixel damaged?"
-        with torch.autocast(x.device.type, enabled=False): lines = line_planes(x)
-        return self.down_and_up(torch.cat([2*x - 1, lines.to(x.dtype)], 1))
+        with torch.autocast(x.device.type, enabled=False): narrow = scratch_planes(x)
+        return self.down_and_up(torch.cat([2*x - 1, narrow.to(x.dtype)], 1))
 
 # %% ../../nbs/70a_oldphoto.defects.ipynb #99e1d23c
 LONGEST = 1024 # px: the longer side of a photo when it is looked at
@@ -91,10 +91,10 @@ def sure_defects(
     peaks[0] = False
     return peaks[labels]
 
-# %% ../../nbs/70a_oldphoto.defects.ipynb #03677ee8
+# %% ../../nbs/70a_oldphoto.defects.ipynb #d5476828
 def lids(
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
-    rim:int=4, # px beside them that belong to them
+    rim:int=1, # px beside them that belong to them
 ) -> np.ndarray: # bool (H, W)
     "Even areas that are clipped, or the same in all pixels, and go on to the frame of the photo."
     areas = even_areas(cell_statistics(img))
