@@ -188,6 +188,6 @@ def test_the_benchmark_prints_its_tables(tmp_path, monkeypatch):
     defects.main(weights=str(tmp_path/'d.safetensors'), photos=None, dirt=None, old_photos=None, clean=None, out=tmp_path/'scores')
     table = pd.read_csv(tmp_path/'scores.csv')
     assert table.finder.tolist() == ['network', 'top-hat', 'median'] and table.AUC.between(0, 1).all()
-    assert table.AUC[1] > .55 # the top-hat sees some of it
+    assert (table['damaged, %'] > 0).all() and table['best Dice'].between(0, 1).all()
     text = (tmp_path/'scores.md').read_text()
     assert 'false, %' in text and 'seconds' in text

@@ -91,15 +91,13 @@ def sure_defects(
     peaks[0] = False
     return peaks[labels]
 
-# %% ../../nbs/70a_oldphoto.defects.ipynb #d5476828
+# %% ../../nbs/70a_oldphoto.defects.ipynb #eaafc485
 def lids(
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
-    rim:int=1, # px beside them that belong to them
 ) -> np.ndarray: # bool (H, W)
     "Even areas that are clipped, or the same in all pixels, and go on to the frame of the photo."
     areas = even_areas(cell_statistics(img))
-    found = pixels_of((areas.framed & areas.bare)[areas.labels], img.shape)
-    return cv2.dilate(np.uint8(found), np.ones((2*rim + 1, 2*rim + 1), np.uint8)) > 0
+    return pixels_of((areas.framed & areas.bare)[areas.labels], img.shape)
 
 def reduced(
     img:np.ndarray, # (H, W, 3)

@@ -265,7 +265,7 @@ def draw_wear(
     if name not in WEAR or name == 'creases': raise DegradeError(f"Unknown wear {name!r}. Known: {', '.join(o for o in WEAR if o != 'creases')}.")
     return WEAR[name][0](rng, shape, dirt)
 
-# %% ../../nbs/70b_oldphoto.wear.ipynb #2b5e00c1
+# %% ../../nbs/70b_oldphoto.wear.ipynb #2a6edafd
 VISIBLE, SOFT = 5/255, 10/255 # what changes a pixel by less is not seen; a soft stain is something to be repaired from here on
 
 def put_on(
@@ -312,4 +312,4 @@ def wear_photo(
         img, marked, below = _worn_once(img, name, rng, dirt)
         faint |= below & (marked == 1)
         total = np.where(total == 1, 1, np.where(marked > 0, marked, total)).astype(np.uint8)
-    return np.clip(img, 0, 1), total, faint
+    return np.float32(np.clip(img, 0, 1)), total, faint
