@@ -33,9 +33,9 @@ import torch
 import typer
 from restorer_fastai.nets.weights import load_network
 from restorer_fastai.oldphoto.defects import find_defects, map_defects, reduced, tiled_for, top_hat
-from restorer_fastai.oldphoto.pixel_scores import average_precision, BINS, dice_curve, PixelScores, roc_auc
+from restorer_fastai.oldphoto.pixel_scores import average_precision, BINS, dice_curve, PixelScores, pixel_auc
 from restorer_fastai.oldphoto.wear import Wear, dirt_in, draw_tone, put_on
-from restorer_fastai.oldphoto.worn import cut, look_old, scan, worn_crop
+from restorer_fastai.oldphoto.worn import cut, look_old, scan_print, worn_crop
 from restorer_fastai.photo.disk import write_beside
 from restorer_fastai.photo.files import find_photos
 from restorer_fastai.photo.pixels import rgb_to_grey, to_float, to_uint8
@@ -105,7 +105,7 @@ def polygons_on_photos(photos, folder, n=40, side=512):
         worn = put_on(photo, Wear(alpha*np.float32(rng.uniform(.35, .95)), draw_tone(rng)))
         covered = alpha > .3
         truth = np.uint8(np.where(covered & (np.abs(worn - photo).max(2) >= 5/255), 1, 2*covered))
-        yield to_uint8(scan(np.float32(worn), rng)), truth
+        yield to_uint8(scan_print(np.float32(worn), rng)), truth
 
 
 def masked_by_hand(folder):
@@ -128,7 +128,7 @@ def judge(finder, pairs):
         both, found, truths = both + (mask & true).sum(), found + mask.sum(), truths + true.sum()
         hit, met = hit + (mask & near(true)).sum(), met + (true & near(mask)).sum()
     precision, recall = hit/max(found, 1), met/max(truths, 1)
-    return scores, {'AUC': roc_auc(scores), 'AP': average_precision(scores), 'Dice': 2*both/max(found + truths, 1), 'Dice, 2 px': 2*precision*recall/max(precision + recall, 1e-9),
+    return scores, {'AUC': pixel_auc(scores), 'AP': average_precision(scores), 'Dice': 2*both/max(found + truths, 1), 'Dice, 2 px': 2*precision*recall/max(precision + recall, 1e-9),
                     'best Dice': dice_curve(scores).max(), 'damaged, %': 100*scores.damaged.sum()/max((scores.damaged + scores.whole).sum(), 1)}
 
 

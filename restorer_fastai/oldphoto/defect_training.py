@@ -6,7 +6,7 @@
 __all__ = ['CAP', 'defect_loss', 'WornPhotos', 'defect_dls', 'DefectScores', 'WholeMasks', 'DefectLearner', 'defect_learner',
            'DefectStage']
 
-# %% ../../nbs/70f_oldphoto.defect_training.ipynb #814cb1b9
+# %% ../../nbs/70f_oldphoto.defect_training.ipynb #f1a5f8f5
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from ..learn.generator import part_learner
 from ..learn.learner import RestoringLearner, whole_photo_dls
 from ..nets.architectures import build_described, describe_network
 from .defects import DefectNet, find_defects
-from .pixel_scores import average_precision, choose_thresholds, dice_curve, PixelScores, roc_auc
+from .pixel_scores import average_precision, choose_thresholds, dice_curve, PixelScores, pixel_auc
 from .wear import Dirt, dirt_in
 from .worn import cut, worn_crop
 from ..photo.errors import RestorerError
@@ -95,7 +95,7 @@ def defect_dls(
     train = PairDL(worn[0], bs=min(bs, n), shuffle=True, drop_last=True, num_workers=num_workers, partial_n=n, device=device)
     return DataLoaders(train, PairDL(worn[1], bs=bs, num_workers=num_workers, device=device), device=device)
 
-# %% ../../nbs/70f_oldphoto.defect_training.ipynb #d3e41c70
+# %% ../../nbs/70f_oldphoto.defect_training.ipynb #182ef11c
 class DefectScores(Callback):
     "Score the held-out crops, and let the network keep the thresholds that follow."
     order = 45 # before the Recorder and whoever saves
@@ -115,7 +115,7 @@ class DefectScores(Callback):
     def summary(self) -> dict: # Column -> value
         "The last validation in numbers."
         if self.scores is None: return {}
-        return dict(auc=roc_auc(self.scores), ap=average_precision(self.scores), dice=float(dice_curve(self.scores).max()))
+        return dict(auc=pixel_auc(self.scores), ap=average_precision(self.scores), dice=float(dice_curve(self.scores).max()))
 
 # %% ../../nbs/70f_oldphoto.defect_training.ipynb #61535865
 class WholeMasks(nn.Module):
