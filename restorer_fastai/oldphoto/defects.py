@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGEST', 'top_hat', 'DefectNet', 'tiled_for', 'map_defects', 'sure_defects', 'lids', 'reduced', 'find_defects']
 
-# %% ../../nbs/70a_oldphoto.defects.ipynb #eb572ccd
+# %% ../../nbs/70a_oldphoto.defects.ipynb #ad0c3e36
 import cv2
 import numpy as np
 import torch
@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from ..nets.blocks import bf16_is_fast
 from ..nets.unet import SmallUnet
 from .lines import PLANES, scratch_planes
-from ..photo.pixels import rgb_to_grey, to_float, to_tensor, to_uint8
+from ..photo.pixels import LUMA, to_float, to_tensor, to_uint8
 from ..restore.drawing import is_drawing
 from ..restore.even import cell_statistics, even_areas
 from ..restore.holes import pixels_of
 from ..restore.tiles import TiledNet, in_strips
 
-# %% ../../nbs/70a_oldphoto.defects.ipynb #b66e534b
+# %% ../../nbs/70a_oldphoto.defects.ipynb #ae59e0eb
 def top_hat(
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
     side:int=9, # px; what is narrower counts
 ) -> np.ndarray: # float32 (H, W), from 0 (nothing) to 1
     "How much lighter or darker than its surroundings something narrow is, by morphology."
-    grey, square = to_float(img) @ np.float32([.299, .587, .114]), np.ones((side, side), np.uint8)
+    grey, square = to_float(img) @ np.float32(LUMA), np.ones((side, side), np.uint8)
     return np.maximum(*(cv2.morphologyEx(grey, o, square) for o in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)))
 
 # %% ../../nbs/70a_oldphoto.defects.ipynb #6c66b16a
