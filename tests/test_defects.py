@@ -10,15 +10,18 @@ import pytest
 import torch
 from torch import nn
 
+from restorer_fastai.degrade.registry import DegradeError
 from restorer_fastai.nets.architectures import ARCHITECTURES, builder_of
-from restorer_fastai.nets.weights import load_weights, save_weights
+from restorer_fastai.nets.weights import describe_part, load_network, load_weights, save_parts, save_weights
 from restorer_fastai.oldphoto.defects import DefectNet, find_defects, lids, map_defects, reduced, sure_defects
 from restorer_fastai.oldphoto.lines import LENGTHS, line_planes, standing_out
-from restorer_fastai.oldphoto.wear import WEAR, wear_photo
+from restorer_fastai.oldphoto.wear import WEAR, dirt_in, wear_photo
 from restorer_fastai.photo.pixels import to_float, to_tensor, to_uint8
 from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.samples import sample_photo
+from restorer_fastai.restore.tiles import TiledNet
 from restorer_fastai.train.kinds import STAGE_KINDS, make_stage
+from restorer_fastai.train.recipe import load_recipe, networks_of, recipe_from_dict
 
 BENCHMARKS = Path(__file__).resolve().parent.parent/'benchmarks'
 TINY = (4, 4, 4, 4, 4, 4)
@@ -89,6 +92,25 @@ def test_a_recipe_finds_the_stage():
     assert make_stage('defects', size=64, widths=list(TINY)).trains == ('defects',)
 
 
+def test_the_recipe_that_comes_with_the_package():
+    recipe = load_recipe('defects')
+    assert [o.kind for o in recipe.stages] == ['defects', 'defects']
+    assert list(networks_of(recipe)) == ['defects'] # no restorer is built for it
+    told = recipe_from_dict(recipe.to_dict() | dict(stages=[dict(kind='defects', dirt='/home/somebody/dirt')])).without_folders()
+    assert told['stages'][0]['dirt'] == 'dirt' # a weights file does not tell where somebody's files lie
+
+
+def test_a_part_of_a_manifest(tmp_path):
+    net = DefectNet(TINY).eval()
+    part = describe_part(save_weights(tmp_path/'defects-1.safetensors', net, {}), 'defects')
+    again, header = load_network(save_parts(tmp_path/'all.json', [part]), role='defects')
+    assert header['architecture'] == 'defects' and again.state_dict().keys() == net.state_dict().keys()
+
+
+def test_a_folder_without_dirt_is_told():
+    with pytest.raises(DegradeError, match='no pictures of dirt'): dirt_in(BENCHMARKS)
+
+
 @pytest.mark.parametrize('shape', [(1, 1), (3, 500), (47, 61), (100, 64), (1500, 40)])
 def test_photos_of_odd_shapes(shape):
     img = np.full((*shape, 3), 90, np.uint8)
@@ -106,7 +128,6 @@ def test_the_type_of_the_photo_makes_no_difference():
 def test_tiles_and_mirror_images_agree_with_one_look():
     net = DefectNet(TINY).eval()
     img = to_uint8(wear_photo(to_float(sample_photo('astronaut')), np.random.default_rng(0))[0])
-    from restorer_fastai.restore.tiles import TiledNet
     whole, tiled = (map_defects(TiledNet(net, tile=o, device='cpu'), img, mirrored=False) for o in (512, 256))
     assert np.abs(whole - tiled).mean() < .02 # lines are cut at the tiles
     both = map_defects(TiledNet(net, tile=512, device='cpu'), img)
