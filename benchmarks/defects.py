@@ -32,7 +32,7 @@ import pandas as pd
 import torch
 import typer
 from restorer_fastai.nets.weights import load_network
-from restorer_fastai.oldphoto.defects import find_defects, map_defects, reduced, tiled_for, top_hat
+from restorer_fastai.oldphoto.defects import find_defects, map_defects, mask_from, reduced, tiled_for, top_hat
 from restorer_fastai.oldphoto.pixel_scores import average_precision, BINS, dice_curve, PixelScores, pixel_auc
 from restorer_fastai.oldphoto.wear import Wear, dirt_in, draw_tone, put_on
 from restorer_fastai.oldphoto.worn import cut, look_old, scan_print, worn_crop
@@ -41,16 +41,17 @@ from restorer_fastai.photo.files import find_photos
 from restorer_fastai.photo.pixels import rgb_to_grey, to_float, to_uint8
 from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.samples import SAMPLES, sample_path, sample_photo
+from restorer_fastai.restore.drawing import is_drawing
 from restorer_fastai.score.material import specimens
 
 MASKS = Path(__file__).parent/'data'/'defect_masks'
 
 
 class Network:
-    "The network as it is used."
+    "The network as it is used: an answer is thought over once, for several masks."
     def __init__(self, net): self.tiled = tiled_for(net)
     def answer(self, img): return map_defects(self.tiled, img)
-    def mask(self, img): return find_defects(self.tiled, img, grow=0) > 127
+    def mask(self, img, answer, grow=0): return mask_from(answer, img, self.tiled.net.threshold.tolist(), grow) & (not is_drawing(img))
     def handed_on(self, img): return find_defects(self.tiled, img) > 127
 
 
@@ -59,8 +60,8 @@ class Classical:
     threshold = .15
     def __init__(self, height): self.height = height
     def answer(self, img): return np.clip(self.height(img), 0, 1)
-    def mask(self, img): return self.answer(img) > self.threshold
-    def handed_on(self, img): return cv2.dilate(np.uint8(self.mask(img)), np.ones((3, 3), np.uint8)) > 0
+    def mask(self, img, answer): return answer > self.threshold
+    def handed_on(self, img): return cv2.dilate(np.uint8(self.answer(img) > self.threshold), np.ones((3, 3), np.uint8)) > 0
 
 
 def median_difference(img, side=9):
@@ -123,8 +124,9 @@ def judge(finder, pairs):
     "AUC, AP, best Dice, Dice, Dice with two pixels of tolerance."
     scores, both, found, truths, hit, met = PixelScores(), 0, 0, 0, 0, 0
     for img, truth in pairs:
-        scores.add(finder.answer(img), truth)
-        mask, true = finder.mask(img) & (truth != 2), truth == 1
+        answer = finder.answer(img)
+        scores.add(answer, truth)
+        mask, true = finder.mask(img, answer) & (truth != 2), truth == 1
         both, found, truths = both + (mask & true).sum(), found + mask.sum(), truths + true.sum()
         hit, met = hit + (mask & near(true)).sum(), met + (true & near(mask)).sum()
     precision, recall = hit/max(found, 1), met/max(truths, 1)
