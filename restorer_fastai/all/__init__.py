@@ -82,6 +82,13 @@ from ..train.kinds import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *
+from ..oldphoto.lines import *
+from ..oldphoto.defects import *
+from ..oldphoto.wear import *
+from ..oldphoto.harmless import *
+from ..oldphoto.worn import *
+from ..oldphoto.pixel_scores import *
+from ..oldphoto.defect_training import *
 from ..oldphoto.colorize import *
 from ..oldphoto.article import *
 from ..oldphoto.colorize_learn import *

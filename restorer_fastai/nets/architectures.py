@@ -47,8 +47,7 @@ ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a c
     'frame': 'restorer_fastai.nets.frame:FrameNet',
     'holes': 'restorer_fastai.nets.holes:HoleNet',
     'colour': 'restorer_fastai.nets.colour:ColourNet',
-    'colorize': 'restorer_fastai.oldphoto.colorize:ColorizeNet',
-    'colorize-article': 'restorer_fastai.oldphoto.article:ArticleNet',
+    'defects': 'restorer_fastai.oldphoto.defects:DefectNet',
 }
 
 def resolve(

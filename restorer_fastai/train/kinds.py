@@ -404,7 +404,7 @@ def fit(self:GanStage, learn, recipe, start_epoch=0):
 
 # %% ../../nbs/52_train.kinds.ipynb #a65c623b
 STAGE_KINDS = {o.kind: o for o in (FrameStage, ColourStage, HolesStage, GeneratorStage, CriticStage, GanStage)}
-STAGE_KINDS['colorize'] = 'restorer_fastai.oldphoto.colorize_learn:ColorizeStage'
+STAGE_KINDS['defects'] = 'restorer_fastai.oldphoto.defect_training:DefectStage' # of a later floor: imported when a recipe has one
 
 def _is_default(name, value): # an older recipe, written out, has the settings of all kinds in every stage
     return any(f.name == name and f.default in (value, tuple(value) if isinstance(value, list) else value) for o in kinds_at_hand() for f in fields(o))
