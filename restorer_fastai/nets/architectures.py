@@ -47,6 +47,10 @@ ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a c
     'frame': 'restorer_fastai.nets.frame:FrameNet',
     'holes': 'restorer_fastai.nets.holes:HoleNet',
     'colour': 'restorer_fastai.nets.colour:ColourNet',
+    'inpaint': 'restorer_fastai.oldphoto.inpaint:InpaintNet',
+    'inpaint_partial': 'restorer_fastai.oldphoto.partial:PartialUnet',
+    'colorize': 'restorer_fastai.oldphoto.colorize:ColorizeNet',
+    'colorize-article': 'restorer_fastai.oldphoto.article:ArticleNet',
     'defects': 'restorer_fastai.oldphoto.defects:DefectNet',
 }
 
