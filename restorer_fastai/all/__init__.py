@@ -24,6 +24,7 @@ from ..degrade.mixes import *
 from ..degrade.gallery import *
 from ..nets.blocks import *
 from ..nets.backbone import *
+from ..nets.lite import *
 from ..nets.unet import *
 from ..nets.frame import *
 from ..nets.holes import *
