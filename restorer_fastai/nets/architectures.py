@@ -47,6 +47,7 @@ ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a c
     'frame': 'restorer_fastai.nets.frame:FrameNet',
     'holes': 'restorer_fastai.nets.holes:HoleNet',
     'colour': 'restorer_fastai.nets.colour:ColourNet',
+    'film': 'restorer_fastai.nets.film:FilmNet',
 }
 
 def resolve(

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SAMPLES', 'BOUNDS', 'NUMBERS', 'KNOTS', 'picture_pixels', 'density_of', 'Print', 'print_tone', 'choose_print',
-           'Correction', 'as_correction', 'rising_curve', 'film_vector', 'FilmLook', 'FilmNet', 'squeeze_picture']
+           'Correction', 'as_correction', 'rising_curve', 'film_vector', 'FilmLook', 'FilmNet', 'squeeze_picture',
+           'shared_print', 'finer_curves']
 
 # %% ../../nbs/23b_nets.film.ipynb #de224cac
 from typing import NamedTuple
@@ -238,3 +239,33 @@ def forward(self:FilmNet,
     base = None if base is None else density_of(base)
     how = choose_print(density_of(picture_pixels(frame, mask)), base)
     return FilmLook(how, self.correct(frame, mask, how, base)[1])
+
+# %% ../../nbs/23b_nets.film.ipynb #c09d1f95
+def shared_print(
+    prints:list, # Of `Print`, of one frame each
+) -> Print:
+    "One print for all frames, with ends wide enough for each of them."
+    clear = torch.stack([o.clear for o in prints]).amin(0)
+    dense = torch.stack([o.clear + o.span for o in prints]).amax(0)
+    return Print(clear, dense - clear, torch.stack([o.reach for o in prints]).mean(0))
+
+@patch
+@torch.no_grad()
+def look_at_roll(self:FilmNet,
+    frames:list, # Of tuples (frame (1, 3, H, W), mask (1, 1, H, W), base (1, 3)), as for `forward`
+) -> FilmLook:
+    "Look at the frames of one roll, and decide for all of them together."
+    bases = [None if b is None else density_of(b) for _, _, b in frames]
+    how = shared_print([choose_print(density_of(picture_pixels(f, m)), b) for (f, m, _), b in zip(frames, bases)])
+    return FilmLook(how, torch.stack([self.correct(f, m, how, b)[1] for (f, m, _), b in zip(frames, bases)]).mean(0))
+
+# %% ../../nbs/23b_nets.film.ipynb #b21c7ae3
+def finer_curves(
+    vector:Tensor, # (N, 6k + 15): the numbers of `colour_transform`
+    knots:int, # K; K − 1 is a multiple of k − 1
+) -> Tensor: # (N, 6K + 15)
+    "The same colour transform, its curves told at more places."
+    k = (vector.shape[1] - 15)//6
+    if k == knots: return vector
+    curves = F.interpolate(vector[:, 6:-9].view(len(vector), 6, k), knots, mode='linear', align_corners=True)
+    return torch.cat([vector[:, :6], curves.flatten(1), vector[:, -9:]], 1)

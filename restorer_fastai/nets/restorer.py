@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from .backbone import IMAGENET_MEAN, IMAGENET_STD
 from .blocks import DetailBlock, InFloat32, computing_in, rest_norms
 from .colour import ColourNet
+from .film import FilmNet
 from .frame import Context, FrameNet, LooksFirst, colour_transform
 from .holes import HoleNet, fill_holes, sure_holes
 from .unet import PlainUnet, Unfilled
@@ -166,13 +167,14 @@ class RestorerNet(Repairs):
         self.head = DetailHead(end_at_half_size(unet), config.head, config.detail, config.residual) if config.head else None
         self.holes = HoleNet(config.holes) if config.holes else None
         self.colourer = ColourNet() if config.colours else None
+        self.film = None # a part of its own, see `put_part`
         if not config.head: end_at_full_size(unet, config.residual)
         for name,value in (('mean', IMAGENET_MEAN), ('std', IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
 
     def train(self, mode:bool=True):
         super().train(mode)
-        for part in (self.looker, self.holes, self.colourer):
+        for part in (self.looker, self.holes, self.colourer, self.film):
             if part is not None: part.eval() # they learn in stages of their own
         if self.looker is not None: self.looker.twice = not mode # one look is enough to learn from
         if self.norms_at_rest: rest_norms(self)
@@ -244,7 +246,7 @@ def plain_copy(
     return copy.eval()
 
 # %% ../../nbs/27_nets.restorer.ipynb #705c24d2
-PARTS = dict(looker=FrameNet, holes=HoleNet, colourer=ColourNet) # Parts of a `RestorerNet` that are networks of their own -> what we take for them
+PARTS = dict(looker=FrameNet, holes=HoleNet, colourer=ColourNet, film=FilmNet) # Parts of a `RestorerNet` that are networks of their own -> what we take for them
 
 @patch
 def put_part(self:RestorerNet,
@@ -267,7 +269,7 @@ def _with_defaults(cls, *args):
 @patch
 def is_described(self:RestorerNet) -> bool:
     "Does `config` alone say how to build all of it?"
-    wanted = dict(looker=() if self.config.look else None, holes=(self.config.holes,) if self.config.holes else None, colourer=() if self.config.colours else None)
+    wanted = dict(looker=() if self.config.look else None, holes=(self.config.holes,) if self.config.holes else None, colourer=() if self.config.colours else None, film=None)
     found = {k: getattr(self, k) for k in PARTS}
     return all(found[k] is None if args is None else type(found[k]) is cls and found[k].config == _with_defaults(cls, *args)
                for (k, args), cls in zip(wanted.items(), PARTS.values()))
