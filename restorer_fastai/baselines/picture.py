@@ -140,13 +140,13 @@ class Picture(NamedTuple):
     mask: np.ndarray # bool (H, W), True where it is picture
     base: np.ndarray|None # (3,) sRGB of bare film that is seen beside the picture; None: nobody knows
 
-# %% ../../nbs/17a_baselines.picture.ipynb #87de3fa4
-_LEAST_PICTURE, _MARGIN = .08, .012 # of a scan; of its short side
+# %% ../../nbs/17a_baselines.picture.ipynb #657e48b0
+_LEAST_PICTURE, _MARGIN, _LAMP = .08, .012, .08 # of a scan; of its short side; density: what is clearer in all channels may be the lamp as well
 
 def _base_of(strips, picture):
-    "(3,) sRGB of the bare film: the densest bright strip that is no clipped lamp and not denser than the picture's clearest; or None."
+    "(3,) sRGB of the bare film: the densest bright strip that is surely no lamp and not denser than the picture's clearest; or None."
     clear = np.quantile(picture, .01, axis=0) + .05
-    bare = [c for kind, c in strips if kind == 'bright' and c.max() > .02 and (c < clear).all()]
+    bare = [c for kind, c in strips if kind == 'bright' and c.max() > _LAMP and (c < clear).all()]
     if not bare: return None
     return np.clip(linear_to_srgb(10**-max(bare, key=np.mean)), 0, 1).astype(np.float32)
 
