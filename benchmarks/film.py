@@ -4,7 +4,7 @@
 
 Photos are folders of clean photos, NAME=FOLDER; of those that took part in the training only the held-out ones (`--held-out`: every photo whose crc32 of the name is divisible by 20)
 count. Each is put on film of 39c_score.other_film once for each seed. Everybody gets the same scan, told that it is film: 255 - x, negadoctor with its own automatic settings, the classical
-inversion of 23b_nets.film, and what its network corrects of that. Without --model those of the parts that are there. Writes OUT.csv and OUT.md, which it also prints.
+inversion of 23b_nets.film, and what its network corrects of that. Without --model those of the parts that are there. Writes OUT.csv and OUT.md, which it also prints: PSNR of RGB in dB / mean CIEDE2000.
 """
 import os
 import warnings
@@ -57,6 +57,14 @@ def some_photos(folder, limit, held_out):
     return [read_photo(o) for o in (paths[::max(1, len(paths)//limit)][:limit] if limit else paths)]
 
 
+def markdown(table):
+    "A table of means as Markdown: PSNR / delta E of each method."
+    methods = list(dict.fromkeys(table.columns.get_level_values(1)))
+    lines = [[table.index.name, *methods], ['---', *['--:']*len(methods)]]
+    lines += [[str(name), *(f'{row["psnr", m]:.2f} / {row["delta_e", m]:.2f}' for m in methods)] for name, row in table.iterrows()]
+    return '\n'.join(f'| {" | ".join(o)} |' for o in lines)
+
+
 def main(
     photos:Annotated[list[str], typer.Option(help='NAME=FOLDER of clean photos; give it several times')],
     model:Annotated[Optional[Path], typer.Option(help='Weights of a `FilmNet`')]=None,
@@ -70,7 +78,7 @@ def main(
     sets = {name: some_photos(folder, limit, name in (held_out or ())) for name, _, folder in (o.partition('=') for o in photos)}
     scores = film_scores(methods_of(model), sets, range(seeds))
     scores.to_csv(out.with_suffix('.csv'), index=False)
-    text = '\n\n'.join(film_table(scores, by).to_markdown() for by in ('set', 'seed', 'pipeline', 'stock', 'around'))
+    text = '\n\n'.join(markdown(film_table(scores, by)) for by in ('set', 'seed', 'pipeline', 'stock', 'around'))
     out.with_suffix('.md').write_text(text + '\n', encoding='utf-8')
     print(text)
 

@@ -98,7 +98,7 @@ def _four_sides(density):
         outside = found
     return outside, strips
 
-# %% ../../nbs/17a_baselines.picture.ipynb #810d8ebf
+# %% ../../nbs/17a_baselines.picture.ipynb #afb00ec0
 def _runs_of(line): # bool (n,) -> (first, last + 1) of each run of True
     ends = np.flatnonzero(np.diff(np.concatenate([[0], line.astype(np.int8), [0]])))
     return list(zip(ends[::2], ends[1::2]))
@@ -128,6 +128,56 @@ def _gaps(density, outside):
     turned = np.rot90(density), np.rot90(outside)
     return _upright_gaps(density, outside)[None] | _upright_gaps(*turned)[::-1, None]
 
+# %% ../../nbs/17a_baselines.picture.ipynb #08b4f598
+def _holes(density):
+    "(x, y, width, height) of what looks like holes of a perforation, px; at least four of one size, or none."
+    white = (density.max(-1) < .09).astype(np.uint8) # sRGB above about 0.9 in all channels
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(white, connectivity=4)
+    found = []
+    for i, (x, y, w, h, area) in enumerate(stats[1:], 1):
+        if area < 6 or area < .6*w*h or area > .02*white.size or max(w, h) > 3.5*min(w, h): continue
+        part = (slice(max(y - 3, 0), y + h + 3), slice(max(x - 3, 0), x + w + 3))
+        blob = labels[part] == i
+        ring = cv2.dilate(blob.astype(np.uint8), np.ones((7, 7), np.uint8)) > cv2.dilate(blob.astype(np.uint8), np.ones((3, 3), np.uint8))
+        around = density[part][ring]
+        middle = np.median(around, axis=0) if len(around) else np.zeros(3)
+        if len(around) and middle.max() > .12 and (np.abs(around - middle).max(-1) < .25).mean() > .5: found.append((x, y, w, h))
+    sizes = [w*h for _, _, w, h in found]
+    alike = [o for o, a in zip(found, sizes) if .5 < a/np.median(sizes) < 2]
+    return np.array(alike) if len(alike) >= 4 else np.zeros((0, 4), int)
+
+def _beyond_holes(density):
+    "bool (h, w), True in rows of perforation holes, and between them and the side of the scan."
+    (h, w), out = density.shape[:2], np.zeros(density.shape[:2], bool)
+    for turned, found in ((False, _holes(density)), (True, _holes(density.swapaxes(0, 1)))):
+        side, band = (w if turned else h), (out.T if turned else out)
+        if not len(found): continue
+        top, size = found[:, 1], int(np.median(found[:, 3]))
+        for near in (top + size/2 < .35*side, top + size/2 > .65*side):
+            if near.sum() < 4 or np.ptp(top[near]) > .12*side or np.ptp(found[near, 0]) < 2*np.ptp(top[near]): continue
+            if near[top.argmin()]: band[:top[near].max() + size + max(2, size//3)] = True
+            else: band[max(top[near].min() - max(2, size//3), 0):] = True
+    return out
+
+# %% ../../nbs/17a_baselines.picture.ipynb #0fce8835
+def _flooded(seen, start):
+    "bool (h, w): the areas of `seen` that touch `start`."
+    _, labels = cv2.connectedComponents(seen.astype(np.uint8), connectivity=4)
+    return seen & np.isin(labels, np.unique(labels[start & seen]))
+
+def _hangs_on(density, outside):
+    "bool (h, w), True in what hangs together with the surroundings and is none of the densities of a picture."
+    h, w = outside.shape
+    middle = _middle(density)
+    side = np.ones((h, w), bool); side[1:-1, 1:-1] = False
+    near = cv2.dilate(outside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    lightless = (density.min(-1) > 1.6) & (density.mean(-1) > np.quantile(middle.mean(-1), .99) + .5)
+    dark = _flooded(lightless, near | side)
+    clear = (density < np.quantile(middle, .003, axis=0) - .01).all(-1)
+    n = 2*round(.04*min(h, w)) + 1 # no further than a rebate is wide
+    beside = cv2.dilate((outside | dark).astype(np.uint8), np.ones((n, n), np.uint8)) > 0
+    return dark | _flooded(clear & beside, cv2.dilate((outside | dark).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
+
 def _frames(picture):
     "bool (h, w): the areas of `picture` that are large enough to be frames."
     n, labels, stats, _ = cv2.connectedComponentsWithStats(picture.astype(np.uint8), connectivity=4)
@@ -140,7 +190,7 @@ class Picture(NamedTuple):
     mask: np.ndarray # bool (H, W), True where it is picture
     base: np.ndarray|None # (3,) sRGB of bare film that is seen beside the picture; None: nobody knows
 
-# %% ../../nbs/17a_baselines.picture.ipynb #657e48b0
+# %% ../../nbs/17a_baselines.picture.ipynb #90d251c8
 _LEAST_PICTURE, _MARGIN, _LAMP = .08, .012, .08 # of a scan; of its short side; density: what is clearer in all channels may be the lamp as well
 
 def _base_of(strips, picture):
@@ -157,10 +207,13 @@ def find_picture_mask(
     whole, density = np.ones(img.shape[:2], bool), scan_density(reduce_scan(img, 192))
     if min(density.shape[:2]) < 24: return Picture(whole, None)
     outside, strips = _four_sides(density)
+    outside |= _beyond_holes(density)
     gaps = _gaps(density, outside) & ~outside
-    if not outside.any() and not gaps.any(): return Picture(whole, None)
-    if gaps.any(): strips = [*strips, ('bright', np.median(density[gaps], axis=0))]
-    picture = _frames(~(outside | gaps))
+    if gaps.any(): strips.append(('bright', np.median(density[gaps], axis=0)))
+    outside |= gaps
+    outside |= _hangs_on(density, outside)
+    if not outside.any(): return Picture(whole, None)
+    picture = _frames(~outside)
     n = 2*max(1, round(_MARGIN*min(picture.shape))) + 1
     picture = cv2.erode(picture.astype(np.uint8), np.ones((n, n), np.uint8)) > 0 # what lies at the rim of the scan stays
     if picture.mean() < _LEAST_PICTURE: return Picture(whole, None)
