@@ -34,7 +34,7 @@ def _runs(seen, start):
     ends = below & ~seen
     return np.where(ends.any(0), ends.argmax(0), 0) # a column without an end has nothing to say
 
-# %% ../../nbs/17a_baselines.picture.ipynb #aad53038
+# %% ../../nbs/17a_baselines.picture.ipynb #89317c40
 def _middle(density): # (n, 3): the middle ninth of a scan
     h, w = density.shape[:2]
     return density[h//3:h - h//3, w//3:w - w//3].reshape(-1, 3)
@@ -48,7 +48,7 @@ def _kind(colour, middle):
 def _like(density, colour, kind):
     "bool (h, w): what may belong to a strip of this colour; thin marks on it are closed over."
     over = density - colour
-    seen = (over < _EVEN).all(-1) if kind == 'bright' else (over > -4*_EVEN).all(-1) # a holder is unevenly lit
+    seen = (over < .6*_EVEN).all(-1) if kind == 'bright' else (over > -4*_EVEN).all(-1) # a holder is unevenly lit
     n = max(3, round(.03*min(seen.shape)))
     return cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((n, n), np.uint8), borderType=cv2.BORDER_REPLICATE) > 0
 
@@ -58,7 +58,7 @@ def _is_even(over, kind):
     alike = (np.abs(over) < 2*_EVEN).all(-1).mean()
     return alike > .6 or (kind == 'bright' and alike > .2 and (over < _EVEN).all(-1).mean() > .8)
 
-# %% ../../nbs/17a_baselines.picture.ipynb #ab233a31
+# %% ../../nbs/17a_baselines.picture.ipynb #2d0a4268
 class _Side(NamedTuple):
     depth: np.ndarray # (w,) rows from the top that are no picture
     strips: tuple # (kind, density (3,)) of the strips, from outside inward
@@ -75,7 +75,7 @@ def _from_top(density, middle, inside):
         kind = _kind(colour, middle)
         if kind is None or not _is_even(lines - colour, kind): break
         if kind == 'dark' and any(k == 'bright' for k, _ in strips): break # dark beyond bare film is picture
-        edge = _edge(_runs(_like(density, colour, kind), np.round(depth).astype(int)), inside, max(1.5, .012*h))
+        edge = _edge(_runs(_like(density, colour, kind), np.round(depth).astype(int) + 2*bool(strips)), inside, max(1.5, .012*h))
         if edge is None or np.median(edge - depth) < .8 or np.median(edge) > .45*h: break
         depth = np.maximum(edge, 0) + .5
         strips.append((kind, colour))
@@ -128,7 +128,7 @@ def _gaps(density, outside):
     turned = np.rot90(density), np.rot90(outside)
     return _upright_gaps(density, outside)[None] | _upright_gaps(*turned)[::-1, None]
 
-# %% ../../nbs/17a_baselines.picture.ipynb #08b4f598
+# %% ../../nbs/17a_baselines.picture.ipynb #6a04be43
 def _holes(density):
     "(x, y, width, height) of what looks like holes of a perforation, px; at least four of one size, or none."
     white = (density.max(-1) < .09).astype(np.uint8) # sRGB above about 0.9 in all channels
@@ -153,9 +153,9 @@ def _beyond_holes(density):
         side, band = (w if turned else h), (out.T if turned else out)
         if not len(found): continue
         top, size = found[:, 1], int(np.median(found[:, 3]))
-        for near in (top + size/2 < .35*side, top + size/2 > .65*side):
+        for first, near in ((True, top + size/2 < .35*side), (False, top + size/2 > .65*side)):
             if near.sum() < 4 or np.ptp(top[near]) > .12*side or np.ptp(found[near, 0]) < 2*np.ptp(top[near]): continue
-            if near[top.argmin()]: band[:top[near].max() + size + max(2, size//3)] = True
+            if first: band[:top[near].max() + size + max(2, size//3)] = True
             else: band[max(top[near].min() - max(2, size//3), 0):] = True
     return out
 
