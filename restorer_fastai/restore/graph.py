@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..photo.disk import write_beside
 from ..nets.blocks import InFloat32, bf16_is_fast
-from ..nets.film import KNOTS, finer_curves
+from ..nets.film import FILM_KNOTS, finer_curves
 from ..nets.restorer import FindsHoles, Repairs, RestorerNet, plain_copy
 from ..nets.unet import ResNetBlock
 from ..nets.weights import content_hash
@@ -100,7 +100,7 @@ def _need(module):
     "Raise ImportError with what to do when an extra is missing."
     if importlib.util.find_spec(module) is None: raise ImportError(f"{module} is missing: pip install 'restorer_fastai[fast]'")
 
-def _knots(net): return net.looker.knots if net.film is None else KNOTS # of the curves that the graph takes: the finest that any part makes
+def _knots(net): return net.looker.knots if net.film is None else FILM_KNOTS # of the curves that the graph takes: the finest that any part makes
 
 class _Graph(nn.Module):
     "The folded network with tensors only, for tracing."
