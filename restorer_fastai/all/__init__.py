@@ -27,6 +27,7 @@ from ..nets.backbone import *
 from ..nets.lite import *
 from ..nets.unet import *
 from ..nets.frame import *
+from ..nets.frame_lite import *
 from ..nets.holes import *
 from ..nets.colour import *
 from ..nets.critics import *
@@ -68,6 +69,7 @@ from ..learn.learner import *
 from ..learn.callbacks import *
 from ..learn.generator import *
 from ..learn.frame import *
+from ..learn.any_frame import *
 from ..learn.holes import *
 from ..learn.colour import *
 from ..learn.critic import *
