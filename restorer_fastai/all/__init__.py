@@ -29,6 +29,7 @@ from ..nets.lite import *
 from ..nets.unet import *
 from ..nets.frame import *
 from ..nets.film import *
+from ..nets.frame_lite import *
 from ..nets.holes import *
 from ..nets.colour import *
 from ..nets.critics import *
@@ -73,6 +74,7 @@ from ..learn.callbacks import *
 from ..learn.generator import *
 from ..learn.frame import *
 from ..learn.film import *
+from ..learn.any_frame import *
 from ..learn.holes import *
 from ..learn.colour import *
 from ..learn.critic import *

@@ -45,6 +45,7 @@ def describe_network(
 ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a class or function
     'restorer': 'restorer_fastai.nets.restorer:plain_restorer',
     'frame': 'restorer_fastai.nets.frame:FrameNet',
+    'frame_lite': 'restorer_fastai.nets.frame_lite:LiteFrameNet',
     'holes': 'restorer_fastai.nets.holes:HoleNet',
     'colour': 'restorer_fastai.nets.colour:ColourNet',
     'film': 'restorer_fastai.nets.film:FilmNet',
