@@ -28,8 +28,8 @@ from ..nets.backbone import *
 from ..nets.lite import *
 from ..nets.unet import *
 from ..nets.frame import *
-from ..nets.film import *
 from ..nets.frame_lite import *
+from ..nets.film import *
 from ..nets.holes import *
 from ..nets.colour import *
 from ..nets.critics import *
@@ -73,8 +73,8 @@ from ..learn.learner import *
 from ..learn.callbacks import *
 from ..learn.generator import *
 from ..learn.frame import *
-from ..learn.film import *
 from ..learn.any_frame import *
+from ..learn.film import *
 from ..learn.holes import *
 from ..learn.colour import *
 from ..learn.critic import *
