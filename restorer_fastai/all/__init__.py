@@ -20,6 +20,7 @@ from ..degrade.registry import *
 from ..degrade.damage import *
 from ..degrade.marks import *
 from ..degrade.film import *
+from ..degrade.any_film import *
 from ..degrade.mixes import *
 from ..degrade.gallery import *
 from ..nets.blocks import *
@@ -27,6 +28,8 @@ from ..nets.backbone import *
 from ..nets.lite import *
 from ..nets.unet import *
 from ..nets.frame import *
+from ..nets.frame_lite import *
+from ..nets.film import *
 from ..nets.holes import *
 from ..nets.colour import *
 from ..nets.guided import *
@@ -35,6 +38,7 @@ from ..nets.restorer import *
 from ..nets.architectures import *
 from ..nets.weights import *
 from ..baselines.frame_finder import *
+from ..baselines.picture import *
 from ..baselines.negadoctor import *
 from ..baselines.classical import *
 from ..restore.learners import *
@@ -66,11 +70,14 @@ from ..score.benchmark import *
 from ..score.material import *
 from ..score.harm import *
 from ..score.preference import *
+from ..score.other_film import *
 from ..learn.losses import *
 from ..learn.learner import *
 from ..learn.callbacks import *
 from ..learn.generator import *
 from ..learn.frame import *
+from ..learn.any_frame import *
+from ..learn.film import *
 from ..learn.holes import *
 from ..learn.colour import *
 from ..learn.critic import *

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np, yaml
 from fastcore.basics import patch
-import restorer_fastai.degrade.damage, restorer_fastai.degrade.marks, restorer_fastai.degrade.film # the catalogue: each registers its degradations
+import restorer_fastai.degrade.damage, restorer_fastai.degrade.marks, restorer_fastai.degrade.film, restorer_fastai.degrade.any_film # the catalogue: each registers its degradations
 from .chance import name_hash, seed_from
 from .registry import DEGRADATIONS, DegradeError, check_photo, check_ranges, draw_step, get_degradation
 from ..photo.pixels import to_float, to_uint8

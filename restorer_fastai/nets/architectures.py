@@ -45,6 +45,7 @@ def describe_network(
 ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a class or function
     'restorer': 'restorer_fastai.nets.restorer:plain_restorer',
     'frame': 'restorer_fastai.nets.frame:FrameNet',
+    'frame_lite': 'restorer_fastai.nets.frame_lite:LiteFrameNet',
     'holes': 'restorer_fastai.nets.holes:HoleNet',
     'colour': 'restorer_fastai.nets.colour:ColourNet',
     'inpaint': 'restorer_fastai.oldphoto.inpaint:InpaintNet',
@@ -52,6 +53,7 @@ ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a c
     'colorize': 'restorer_fastai.oldphoto.colorize:ColorizeNet',
     'colorize-article': 'restorer_fastai.oldphoto.article:ArticleNet',
     'defects': 'restorer_fastai.oldphoto.defects:DefectNet',
+    'film': 'restorer_fastai.nets.film:FilmNet',
 }
 
 def resolve(

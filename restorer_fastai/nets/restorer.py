@@ -153,7 +153,7 @@ class Repairs(FindsHoles):
 
 # %% ../../nbs/27_nets.restorer.ipynb #1c9f53e8
 PARTS = dict(looker=FrameNet, holes=HoleNet, colourer=ColourNet) # Parts of a `RestorerNet` that are networks of their own -> what we take for them
-ADDED = dict(defects=('rgb', 'mask'), inpainter=('rgb+mask', 'rgb')) # Parts that nobody has until they are put in -> what they expect and give
+ADDED = dict(film=('rgb+mask', 'frame'), defects=('rgb', 'mask'), inpainter=('rgb+mask', 'rgb')) # Parts that nobody has until they are put in -> what they expect and give
 
 def parts_of(
     net:nn.Module, # A `RestorerNet`, or what was made of one
