@@ -242,7 +242,7 @@ def bomb(kind):
     return JPEG[:at] + struct.pack('>HH', 65500, 65500) + JPEG[at + 4:]
 
 FLOAT = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
-CUT, NO_PHOTO, TIFF_KIND = 'damaged or cut short', 'not a photo', 'kind of TIFF is not read'
+CUT, NO_PHOTO, TIFF_KIND = 'damaged(,| or) cut short', 'not a photo', 'kind of TIFF is not read'
 BAD = {
     'empty.jpg': (b'', 'empty'), 'one byte.jpg': (b'\xff', NO_PHOTO), 'zeros.png': (b'\0'*5000, NO_PHOTO),
     'text.jpg': (b'Dear all, the photo follows.', 'it holds text'), 'page.jpg': (b'<!doctype html><title>404</title>', 'it holds text'),
