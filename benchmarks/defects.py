@@ -10,7 +10,7 @@ What is found is judged on
 - false alarms: the share of pixels found in photos without damage: held-out ones, those of `--clean NAME=FOLDER`, and the specimens of 39a_score.material.
 
 Conventions. AUC, AP: all pixels of a group together; the answer is a probability (a network) or a height (top-hat, median). Dice: at the thresholds that the weights file brings,
-chosen on other photos; for the classical finders at the threshold that is best on the drawn wear, which is kind to them. 'best' is the Dice at the best single threshold for that group.
+chosen on other photos; for the classical finders at the threshold that is best for that very group, which is kind to them (false alarms: for the last group). 'best' is the Dice at the best single threshold for that group.
 '2 px' counts what lies within two pixels of what it should be (a hand is not more exact than that). Guards (lids, drawings) are at work in Dice and false alarms, and false alarms are counted in the mask
 that is handed on, which is a pixel wider. Polygons and hand masks are of things that people saw; what is too faint for them counts as a false alarm when it is found.
 """
@@ -56,7 +56,7 @@ class Network:
 
 
 class Classical:
-    "A height, and a threshold that is chosen on the drawn wear."
+    "A height, and a threshold, the best for the group that is judged."
     threshold = .15
     def __init__(self, height): self.height = height
     def answer(self, img): return np.clip(self.height(img), 0, 1)
@@ -181,7 +181,7 @@ def main(
     for group, pairs in groups.items():
         pairs = list(pairs())
         for name, finder in finders.items():
-            if group == 'drawn wear' and name != 'network': finder.threshold = dice_curve(judge(finder, pairs)[0]).argmax()/BINS
+            if name != 'network': finder.threshold = dice_curve(judge(finder, pairs)[0]).argmax()/BINS
             rows.append(dict(group=group, finder=name, photos=len(pairs), **judge(finder, pairs)[1]))
     found = pd.DataFrame(rows).round(3)
     alarms = pd.DataFrame([dict(group=group, finder=name, **false_alarms(finder, imgs)) for group, imgs in clean_groups(held, clean or ()) for name, finder in finders.items()]).round(3)
