@@ -30,7 +30,7 @@ class ColorizeSetting(NamedTuple):
     temperature:float=1. # Above 0; the lower, the more the likeliest colours count
     saturation:float=1. # How many times stronger the answer is than the mean
 
-SETTINGS = dict(mild=ColorizeSetting(.5, .5, 1.), bold=ColorizeSetting(1., .35, 1.45)) # name -> setting
+SETTINGS = dict(mild=ColorizeSetting(.5, .5, 1.), bold=ColorizeSetting(1., .35, 1.4)) # name -> setting
 
 def as_setting(
     setting:str|tuple, # A key of `SETTINGS`, or (rarity, temperature, saturation)
