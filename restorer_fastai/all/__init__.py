@@ -80,6 +80,7 @@ from ..train.report import *
 from ..train.run import *
 from ..oldphoto.pipeline import *
 from ..web.desk import *
+from ..web.paint import *
 from ..web.studio import *
 from ..web.page import *
 from ..web.serve import *
