@@ -121,14 +121,14 @@ def _outputs(gr):
 _HOW = ('What is red was filled from around it. Rub out with the eraser what is no damage, paint over what was missed, a little wider than it is; then *Again*. '
     'What is painted is filled, and nothing else.')
 
-def _radio(gr, label, choices, value, name): return gr.Radio([*choices], value=value, label=label, elem_id=name, min_width=170)
+def _radio(gr, label, choices, value, name): return gr.Radio([*choices], value=value, label=label, elem_id=name, min_width=150, interactive=True)
 
 def _editor(gr):
     "The mask over the photo, and what is done with it."
     with gr.Accordion('What was taken for damage', open=False, visible=False, elem_id='damage') as fold:
         gr.Markdown(_HOW)
         with gr.Row(): _radio(gr, 'Tool', TOOLS, TOOLS[0], TOOL), _radio(gr, 'How wide', TIPS, [*TIPS][1], TIP), _radio(gr, 'Zoom', ZOOMS, ZOOMS[0], ZOOM)
-        c = dict(damage=fold, easel=gr.Markdown(elem_id=EASEL), painted=gr.Textbox(visible='hidden', elem_id=PAINTED))
+        c = dict(damage=fold, easel=gr.Markdown(elem_id=EASEL), painted=gr.Textbox(label='What is painted', elem_id=PAINTED))
         small = dict(size='sm', min_width=120)
         _, c['back'] = _buttons(gr, ('Undo', gr.Button, dict(small, elem_id=UNDO)), ('Back to what was found', gr.Button, small))
         c['again'], = _buttons(gr, ('Again, with this mask', gr.Button, dict(variant='primary', min_width=120)))
@@ -243,8 +243,8 @@ def _wire_mask(gr, studio, c):
         _visitor(studio, request).uploads.add(path)
         return on_easel(studio.show_mask, request.session_hash, i, Path(path))
 
-    c['back'].click(back, c['choice'], c['easel'], queue=False, show_progress='hidden')
-    c['sent'].upload(sent, [c['choice'], c['sent']], c['easel'], queue=False, show_progress='hidden')
+    c['back'].click(back, c['choice'], c['easel'], show_progress='hidden') # by the queue, which shows errors
+    c['sent'].upload(sent, [c['choice'], c['sent']], c['easel'], show_progress='hidden')
 
 # %% ../../nbs/92_web.page.ipynb #5b30443b
 def app_page(

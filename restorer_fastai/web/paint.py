@@ -117,12 +117,12 @@ def easel(
     "What the script below makes an editor of."
     return ''.join(f'![{o}](gradio_api/file={quote(str(path))})' for o, path in (('The photo', photo), ('Its mask', paint)))
 
-# %% ../../nbs/90b_web.paint.ipynb #730005e8
+# %% ../../nbs/90b_web.paint.ipynb #603777e8
 EASEL, PAINTED, TOOL, TIP, ZOOM, UNDO = 'easel', 'painted', 'tool', 'tip', 'zoom', 'undo' # how the script knows the parts of the page
 TOOLS, TIPS, ZOOMS = ('Brush', 'Eraser'), dict(Fine=.004, Medium=.012, Broad=.035), ('1×', '2×', '4×') # tips: half their width, as a share of the longer side
 
 PAINT_CSS = """
-#easel .prose, #easel:not(:has(img)) {display: none} #easel {overflow: visible}
+#painted, #easel .prose, #easel:not(:has(img)) {display: none !important} #easel {overflow: visible}
 .board {overflow: auto; max-height: 78vh; border-radius: 6px; background: #8882}
 .sheet {position: relative; margin: auto; width: calc(min(100%, 72vh*var(--aspect, 1))*var(--zoom, 1)); aspect-ratio: var(--aspect, 1); overflow: hidden}
 .sheet > img, .sheet > canvas {position: absolute; inset: 0; width: 100%; height: 100%; margin: 0}
@@ -130,7 +130,7 @@ PAINT_CSS = """
 .ring {position: absolute; aspect-ratio: 1; border: 2px solid #fff; border-radius: 50%; box-shadow: 0 0 0 1px #000, inset 0 0 0 1px #000; translate: -50% -50%; pointer-events: none; visibility: hidden}
 .sheet:hover > .ring, .sheet:focus-within > .ring {visibility: visible}
 #marked {margin: .4em 0 0; font-size: .9em}
-#tool label, #tip label, #zoom label {padding: .3em .5em} #tool .wrap, #tip .wrap, #zoom .wrap {gap: .3em; flex-wrap: nowrap}
+#tool label, #tip label, #zoom label {padding: .3em .5em} #tool .wrap, #tip .wrap, #zoom .wrap {gap: .3em}
 """
 
 # %% ../../nbs/90b_web.paint.ipynb #19b2bbeb
