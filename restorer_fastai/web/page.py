@@ -130,7 +130,7 @@ def _editor(gr):
         with gr.Row(): _radio(gr, 'Tool', TOOLS, TOOLS[0], TOOL), _radio(gr, 'How wide', TIPS, [*TIPS][1], TIP), _radio(gr, 'Zoom', ZOOMS, ZOOMS[0], ZOOM)
         c = dict(damage=fold, easel=gr.Markdown(elem_id=EASEL), painted=gr.Textbox(label='What is painted', elem_id=PAINTED))
         small = dict(size='sm', min_width=120)
-        _, c['back'] = _buttons(gr, ('Undo', gr.Button, dict(small, elem_id=UNDO)), ('Back to what was found', gr.Button, small))
+        _, c['back'] = _buttons(gr, ('Undo a stroke', gr.Button, dict(small, elem_id=UNDO)), ('Back to what was found', gr.Button, small))
         c['again'], = _buttons(gr, ('Again, with this mask', gr.Button, dict(variant='primary', min_width=120)))
         c['mask'], c['sent'] = _buttons(gr, ('Download the mask (PNG)', gr.DownloadButton, small), ('Take a mask from a file', gr.UploadButton, dict(small, file_types=['image'])))
     return c

@@ -117,12 +117,12 @@ def easel(
     "What the script below makes an editor of."
     return ''.join(f'![{o}](gradio_api/file={quote(str(path))})' for o, path in (('The photo', photo), ('Its mask', paint)))
 
-# %% ../../nbs/90b_web.paint.ipynb #603777e8
+# %% ../../nbs/90b_web.paint.ipynb #7151b317
 EASEL, PAINTED, TOOL, TIP, ZOOM, UNDO = 'easel', 'painted', 'tool', 'tip', 'zoom', 'undo' # how the script knows the parts of the page
 TOOLS, TIPS, ZOOMS = ('Brush', 'Eraser'), dict(Fine=.004, Medium=.012, Broad=.035), ('1×', '2×', '4×') # tips: half their width, as a share of the longer side
 
 PAINT_CSS = """
-#painted, #easel .prose, #easel:not(:has(img)) {display: none !important} #easel {overflow: visible}
+#painted, .form:has(> #painted), #easel .prose, #easel:not(:has(img)) {display: none !important} #easel {overflow: visible}
 .board {overflow: auto; max-height: 78vh; border-radius: 6px; background: #8882}
 .sheet {position: relative; margin: auto; width: calc(min(100%, 72vh*var(--aspect, 1))*var(--zoom, 1)); aspect-ratio: var(--aspect, 1); overflow: hidden}
 .sheet > img, .sheet > canvas {position: absolute; inset: 0; width: 100%; height: 100%; margin: 0}
@@ -133,7 +133,7 @@ PAINT_CSS = """
 #tool label, #tip label, #zoom label {padding: .3em .5em} #tool .wrap, #tip .wrap, #zoom .wrap {gap: .3em}
 """
 
-# %% ../../nbs/90b_web.paint.ipynb #19b2bbeb
+# %% ../../nbs/90b_web.paint.ipynb #c666d603
 _BOARD = """
     const board = document.createElement('div'), marked = document.createElement('p');
     board.className = 'board';
@@ -143,7 +143,7 @@ _BOARD = """
     const [sheet, ground, canvas, ring] = ['.sheet', 'img', 'canvas', '.ring'].map(o => board.querySelector(o));
     const pen = canvas.getContext('2d', {willReadFrequently: true}), chosen = id => document.querySelector(`#${id} input:checked`)?.value;
     canvas.ariaLabel = 'The mask over the photo. Arrow keys move the brush, the space bar paints a dot, arrow keys with Shift paint a line, Control Z undoes.';
-    let wanted, shown, now, past = [], at = null, painting = false;
+    let wanted, shown, now, past = [], at = null, painting = false, turn = Promise.resolve();
 
     const decoded = async src => {const picture = new Image(); picture.src = src; await picture.decode(); return picture};
     function send() {
@@ -170,10 +170,11 @@ _BOARD = """
         sheet.style.setProperty('--aspect', canvas.width/canvas.height);
         show(picture);
     }
-    async function undo() {
+    async function step() {
         if (past.length) show(await decoded(past.pop()));
         else marked.textContent = 'There is nothing to undo.';
     }
+    function undo() {turn = turn.then(step)} // one after the other, however fast somebody is
     new MutationObserver(() => {
         const easel = document.querySelector('#easel'), pictures = easel?.querySelectorAll('.prose img') ?? [];
         if (pictures.length !== 2) return;
@@ -182,7 +183,7 @@ _BOARD = """
     }).observe(document.body, {subtree: true, childList: true});
 """
 
-# %% ../../nbs/90b_web.paint.ipynb #4da94cbe
+# %% ../../nbs/90b_web.paint.ipynb #746aa4be
 _BRUSH = """
     const tips = TIPS, radius = () => Math.max(1.5, tips[chosen('tip')]*Math.max(canvas.width, canvas.height));
     function place(x, y) {
@@ -195,6 +196,10 @@ _BRUSH = """
         return place((e.clientX - box.left)/box.width*canvas.width, (e.clientY - box.top)/box.height*canvas.height);
     }
     function keep() {past = [...past.slice(-49), now]}
+    function end() {
+        send();
+        if (now === past.at(-1)) past.pop(); // nothing has changed
+    }
     function stroke(from, to) {
         Object.assign(pen, {globalCompositeOperation: chosen('tool') === 'Eraser' ? 'destination-out' : 'source-over',
             strokeStyle: 'rgb(PAINT)', lineCap: 'round', lineWidth: 2*radius()});
@@ -216,7 +221,7 @@ _BRUSH = """
         const before = at, here = pointed(e);
         if (painting) stroke(before, here);
     });
-    canvas.addEventListener('pointerup', () => {if (painting) send(); painting = false});
+    canvas.addEventListener('pointerup', () => {if (painting) end(); painting = false});
     canvas.addEventListener('pointercancel', () => {if (painting) undo(); painting = false});
     canvas.addEventListener('focus', () => {if (!at) place(canvas.width/2, canvas.height/2)});
     canvas.addEventListener('keydown', e => {
@@ -225,7 +230,7 @@ _BRUSH = """
         else if (!way) return;
         else {
             const before = at, here = place(at.x + way[0]*radius(), at.y + way[1]*radius());
-            if (e.shiftKey || e.key === ' ') {keep(); stroke(before, here); send()}
+            if (e.shiftKey || e.key === ' ') {keep(); stroke(before, here); end()}
             else marked.textContent = `${Math.round(100*here.x/canvas.width)} % from the left, ${Math.round(100*here.y/canvas.height)} % from the top.`;
             ring.scrollIntoView({block: 'nearest', inline: 'nearest'});
         }
