@@ -446,7 +446,7 @@ def test_brush_and_eraser_by_finger_and_by_keyboard_at_phone_width(visit, photos
     canvas.focus()
     for _ in range(4): page.keyboard.press('Shift+ArrowLeft')
     assert marked.inner_text() == 'Nothing is marked.'
-    page.keyboard.press('Control+z')
+    for _ in range(4): page.keyboard.press('Control+z')
     marked.get_by_text('of the photo').wait_for()
     page.get_by_role('radio', name='2×').check()
     page.wait_for_function('() => {const o = document.querySelector(".board"); return o.scrollWidth > 1.9*o.clientWidth}')
