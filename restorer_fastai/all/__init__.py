@@ -107,6 +107,7 @@ from ..oldphoto.inpaint_training import *
 from ..oldphoto.pipeline import *
 from ..web.desk import *
 from ..web.door import *
+from ..web.paint import *
 from ..web.studio import *
 from ..web.page import *
 from ..web.serve import *
