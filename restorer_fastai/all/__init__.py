@@ -69,8 +69,8 @@ from ..score.tables import *
 from ..score.benchmark import *
 from ..score.material import *
 from ..score.harm import *
-from ..score.preference import *
 from ..score.other_film import *
+from ..score.preference import *
 from ..learn.losses import *
 from ..learn.learner import *
 from ..learn.callbacks import *
