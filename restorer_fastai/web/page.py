@@ -14,7 +14,7 @@ from ..photo.files import is_photo, PHOTO_SUFFIXES, READ_ONLY
 from ..restore.files import why_failed
 from ..restore.options import RestoreOptions
 from .desk import Desk
-from .paint import EASEL, easel, PAINT_CSS, PAINT_SCRIPT, PAINTED, painted_in, TIP, TIPS, TOOL, TOOLS, UNDO, ZOOM, ZOOMS
+from .paint import EASEL, easel, PAINT_CSS, PAINT_SCRIPT, PAINT_BOX, painted_in, TIP, TIPS, TOOL, TOOLS, UNDO, ZOOM, ZOOMS
 from .studio import APP_EXAMPLES, MODE_WORDS, Studio
 
 # %% ../../nbs/92_web.page.ipynb #7a9dd982
@@ -128,7 +128,7 @@ def _editor(gr):
     with gr.Accordion('What was taken for damage', open=False, visible=False, elem_id='damage') as fold:
         gr.Markdown(_HOW)
         with gr.Row(): _radio(gr, 'Tool', TOOLS, TOOLS[0], TOOL), _radio(gr, 'How wide', TIPS, [*TIPS][1], TIP), _radio(gr, 'Zoom', ZOOMS, ZOOMS[0], ZOOM)
-        c = dict(damage=fold, easel=gr.Markdown(elem_id=EASEL), painted=gr.Textbox(label='What is painted', elem_id=PAINTED))
+        c = dict(damage=fold, easel=gr.Markdown(elem_id=EASEL), painted=gr.Textbox(label='What is painted', elem_id=PAINT_BOX))
         small = dict(size='sm', min_width=120)
         _, c['back'] = _buttons(gr, ('Undo a stroke', gr.Button, dict(small, elem_id=UNDO)), ('Back to what was found', gr.Button, small))
         c['again'], = _buttons(gr, ('Again, with this mask', gr.Button, dict(variant='primary', min_width=120)))
