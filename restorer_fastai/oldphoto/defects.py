@@ -10,6 +10,7 @@ __all__ = ['LONGEST', 'top_hat', 'DefectNet', 'tiled_for', 'map_defects', 'sure_
 import cv2
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import Tensor, nn
 
 from ..nets.blocks import bf16_is_fast
@@ -136,3 +137,11 @@ def find_defects(
     thresholds = thresholds or getattr(tiled.net, 'threshold', torch.tensor([.5, .5])).tolist()
     mask = np.uint8(255*mask_from(map_defects(tiled, small, mirrored), small, thresholds, grow))
     return mask if mask.shape == img.shape[:2] else cv2.resize(mask, img.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+# %% ../../nbs/70a_oldphoto.defects.ipynb #4f7be912
+@patch
+def find(self:DefectNet,
+    img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1], a positive
+) -> np.ndarray: # uint8 (H, W), see `find_defects`
+    "Where the photo is damaged."
+    return find_defects(self, img)

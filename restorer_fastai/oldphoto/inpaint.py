@@ -275,3 +275,19 @@ def inpaint(
     "Fill holes in a photo of any size. Raises `RestorerError` for what is no photo and for a mask that does not fit it, `WeightsError` for damaged weights."
     tiled = net if isinstance(net, TiledNet) else TiledNet(net, overlap=128)
     return in_its_kind(photo, lambda img: _inpaint_array(tiled, img, mask, grow, grain, seed, notes, on_tile))
+
+# %% ../../nbs/71_oldphoto.inpaint.ipynb #e92c417f
+@patch
+def fill(self:InpaintNet,
+    img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1], a positive
+    mask:np.ndarray, # (H, W), above 0 where nothing is left
+) -> np.ndarray: # The filled photo, the same type
+    "Fill the holes of a photo, without a word: ask `doubts` before."
+    return inpaint(self, img, mask, notes=[])
+
+@patch
+def doubts(self:InpaintNet,
+    mask:np.ndarray, # (H, W), above 0 where nothing is left
+) -> tuple: # Of str, none in most cases
+    "What is doubtful about holes, see `doubts_of_holes`."
+    return doubts_of_holes(self, mask)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CELL', 'CLIPPED', 'EVEN', 'GREY', 'MOST_FILLED', 'TOO_MUCH', 'map_holes', 'cells_of', 'pixels_of', 'is_clipped',
-           'looks_painted', 'sure_patches', 'find_holes', 'find_defects']
+           'looks_painted', 'sure_patches', 'find_holes', 'found_defects']
 
 # %% ../../nbs/60b_restore.holes.ipynb #40ea9cda
 import numpy as np
@@ -103,12 +103,11 @@ def find_holes(
     return holes*pixels_of(sure, holes.shape), ()
 
 # %% ../../nbs/60b_restore.holes.ipynb #5d20be77
-def find_defects(
-    finder, # A network with `find(photo)`, which answers a mask, float (H, W) in [0, 1]
+def found_defects(
+    finder, # A network with `find(photo)`, which answers a mask, uint8 (H, W)
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1], a positive
-)->tuple: # (uint8 (H, W), 255 where a defect is and 0 elsewhere, or None: nowhere; notes for whoever gets the result, in words)
+)->tuple: # (uint8 (H, W), how surely a defect is there, or None: nowhere; notes for whoever gets the result, in words)
     "Where a photo is damaged, as far as it is not most of it."
-    found = np.asarray(finder.find(img)) > .5
+    found = finder.find(img)
     if not found.any(): return None, ()
-    if found.mean() > MOST_FILLED: return None, (TOO_MUCH,)
-    return np.uint8(255)*found, ()
+    return (None, (TOO_MUCH,)) if (found > 127).mean() > MOST_FILLED else (found, ())

@@ -20,7 +20,7 @@ from ..photo.errors import RestorerError
 from ..photo.pixels import from_tensor, rgb_to_ycbcr, to_float, to_tensor, to_uint8
 from ..photo.reading import from_pil, open_photo
 from .even import HIDDEN, keep_map
-from .holes import find_defects, find_holes
+from .holes import found_defects, find_holes
 from .look import Seen, see_as, thumbnail, turn_colours
 from .masks import as_mask, doubts_of_mask
 from .options import RestoreOptions, check_luma_kept
@@ -148,7 +148,7 @@ def _told(options, shape):
 
 def _found(tiled, img, seen):
     "(What nobody told and the network finds, uint8 (H, W), or None; what is to be said of it)"
-    if (finder := getattr(tiled.net, 'defects', None)) is not None: return find_defects(finder, as_positive(img, seen)[0])
+    if (finder := getattr(tiled.net, 'defects', None)) is not None: return found_defects(finder, as_positive(img, seen)[0])
     return find_holes(tiled, img, *shown(seen, img.shape[:2]))
 
 def what_to_do(
@@ -163,7 +163,8 @@ def what_to_do(
     if tiled.scale == 1 and seen.mode != 'negative' and not options.keep_luma: kept = keep_map(img, seen.mode == 'black_and_white')
     both = [o for o in (told, found) if o is not None]
     mask = np.maximum.reduce(both) if both else None
-    return Treatment(mask, kept if kept is None or mask is None else np.where(mask > 0, np.uint8(0), kept), (*said, *notes))
+    if both and (inpainter := getattr(tiled.net, 'inpainter', None)): notes += tuple(inpainter.doubts(mask))
+    return Treatment(mask, kept if kept is None or mask is None else np.where(mask > 0, np.uint8(0), kept), tuple(dict.fromkeys((*said, *notes))))
 
 # %% ../../nbs/62_restore.pixels.ipynb #e26fb58a
 def _like(y, img):
