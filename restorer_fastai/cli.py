@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WAITING', 'app', 'Seed', 'MixOption', 'Paths', 'Model', 'Trusted', 'Exact', 'Patterns', 'escape_output',
            'calm_threads', 'Commands', 'main', 'samples', 'build', 'check', 'degrade', 'train', 'report', 'PhotoMode',
-           'restore', 'evaluate', 'open_app']
+           'restore', 'oldphoto', 'evaluate', 'open_app', 'VoteKind', 'open_votes']
 
 # %% ../nbs/99_cli.ipynb #22459297
 import contextlib
@@ -62,7 +62,7 @@ def calm_threads():
     if not {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'} & {*os.environ}: os.environ.update(WAITING)
 
 # %% ../nbs/99_cli.ipynb #70714f57
-_GO_ON = 'build', 'train', 'restore' # commands that go on where they were stopped
+_GO_ON = 'build', 'train', 'restore', 'votes' # commands that go on where they were stopped
 
 class Commands(TyperGroup):
     "A group of commands that answers an error with one line on stderr and exit code 1. With RESTORER_DEBUG=1 it shows where."
@@ -276,6 +276,8 @@ def restore(
     mask:Annotated[Path, typer.Option(help='Where you know that nothing is left of a photo: a picture of its size, painted there on a see-through or black ground (in any colour); or a folder with such a NAME.png for each photo')]=None,
     strength:Annotated[float, typer.Option(min=0, max=1, help='How much of the restoration: 0 leaves a photo as it is (a negative becomes a plain positive)')]=1.,
     keep_luma:Annotated[bool, typer.Option('--keep-luma', help='For black-and-white photos: take only colour from the network, keep the brightness of every pixel')]=False,
+    no_defects:Annotated[bool, typer.Option('--no-defects', help='Look for no scratches, tears and holes; what --mask marks is filled all the same')]=False,
+    no_colorize:Annotated[bool, typer.Option('--no-colorize', help='Give black-and-white photos no colours')]=False,
     roll:Annotated[bool, typer.Option('--roll', help='The negatives in each folder are one roll of film: give them one look')]=False,
     suffix:Annotated[str, typer.Option(help='Format of all results, like .png; each photo keeps its own when not given')]=None,
     quality:Annotated[int, typer.Option(min=1, max=100, help='Of JPEG and WebP')]=95,
@@ -293,7 +295,7 @@ def restore(
     from restorer_fastai.restore.options import AlbumOptions, RestoreOptions
     from restorer_fastai.restore.plan import plan_album
     known = None if mode is PhotoMode.auto else mode.value.replace('-', '_')
-    try: options = RestoreOptions(mode=known, mask=mask or lost, strength=strength, keep_luma=keep_luma)
+    try: options = RestoreOptions(known, mask or lost, strength, keep_luma, not no_defects, not no_colorize)
     except RestorerError as e: raise typer.BadParameter(str(e)) from e
     files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, side_files=side_files, roll=roll, keep_dates=keep_dates)
     plan = plan_album(paths, out, options.mask, files) # what is wrong with it is said before the network is loaded
@@ -303,6 +305,32 @@ def restore(
     for page in summary.reports: typer.echo(f'{printable(page)}: before and after')
     typer.echo(summary)
     _exit_with(len(summary.restored) + len(summary.skipped) + len(summary.busy), len(summary.failed))
+
+# %% ../nbs/99_cli.ipynb #e83a5c17
+@app.command()
+def oldphoto(
+    paths:Patterns,
+    out:Annotated[Path, typer.Option(help='Folder for the results: in it the folders repaired, repaired_and_coloured, coloured and masks')],
+    model:Model='reference',
+    mode:Annotated[PhotoMode, typer.Option(help='What the photos are, if you know better than the network')]=PhotoMode.auto,
+    mask:Annotated[Path, typer.Option(help='Where the defects are, if you know: a picture, painted there; or a folder with a NAME.png for each photo. Those of the others are looked for')]=None,
+    suffix:Annotated[str, typer.Option(help='Format of all results, like .png; each photo keeps its own when not given')]=None,
+    quality:Annotated[int, typer.Option(min=1, max=100, help='Of JPEG and WebP')]=95,
+    overwrite:Annotated[bool, typer.Option('--overwrite', help='Restore again what is in OUT already, with the masks that lie there')]=False,
+    keep_dates:Annotated[bool, typer.Option('--keep-dates', help='Give each result the file dates of its photo')]=False,
+    tile:Annotated[int, typer.Option(help='Larger photos are done in tiles of so many pixels, a multiple of 32; smaller needs less memory')]=512,
+    exact:Exact=False,
+    trusted:Trusted=False,
+):
+    "Restore old photos in three ways: repaired; repaired and coloured; only coloured."
+    from restorer_fastai.oldphoto.pipeline import OldPhoto
+    from restorer_fastai.restore.options import AlbumOptions
+    known = None if mode is PhotoMode.auto else mode.value.replace('-', '_')
+    files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, keep_dates=keep_dates)
+    made = OldPhoto(_restorer(model, trusted, tile, exact)).restore_folder(paths, out, known, mask, files)
+    for summary in made.values(): typer.echo(summary)
+    done = sum(len(o.restored) + len(o.skipped) + len(o.busy) for o in made.values())
+    _exit_with(done, sum(len(o.failed) for o in made.values()))
 
 # %% ../nbs/99_cli.ipynb #c34cc8e7
 def _table_lines(
@@ -402,3 +430,38 @@ def open_app(
     from restorer_fastai.web.serve import serve_app
     limits = AppLimits(max_mb, max_megapixels, max_photos, max_waiting, max_seconds)
     serve_app(_restorer(model, trusted, tile, exact), host, port, limits, typer.echo, root_path, allowed_host, share)
+
+# %% ../nbs/99_cli.ipynb #ecd7c6fd
+class VoteKind(str, Enum):
+    "How candidates are judged."
+    pairs, scores, both = 'pairs', 'scores', 'both'
+
+def _check_votes(folders, how):
+    "How to ask; pairs when there are two candidates or more. Refuses pairs of one."
+    if how is None: return 'scores' if len(folders) == 1 else 'pairs'
+    if len(folders) == 1 and how is not VoteKind.scores: raise typer.BadParameter('pairs need two folders or more; one alone can get --how scores')
+    return how.value
+
+@app.command('votes')
+def open_votes(
+    out:Annotated[Path, typer.Option(help='The votes, .csv; the report lies beside it, .html. Started again, it goes on with the votes that are there')],
+    folders:Annotated[list[Path], typer.Argument(help='A folder for each candidate: results of other weights, settings or programs. Photos are matched by name, whatever their suffix')]=None,
+    originals:Annotated[Path, typer.Option('--input', help='Folder of the photos as they were, shown beside')]=None,
+    reference:Annotated[Path, typer.Option(help='Folder of the truth, where it is known, shown beside')]=None,
+    how:Annotated[VoteKind, typer.Option(help='Pairs: which is better? Scores: how good is it, 1 to 5? Pairs when not given, scores for one folder')]=None,
+    question:Annotated[str, typer.Option(help='What is asked about pairs')]='Which one is better?',
+    most:Annotated[int, typer.Option(min=1, help='Questions of a kind for each voter; all when not given')]=None,
+    seed:Annotated[int, typer.Option(help='Of the order in which photos and sides are shuffled')]=0,
+    host:Annotated[str, typer.Option(help='Address to listen on; ::1 for IPv6; 0.0.0.0 (or ::, both kinds) lets other computers of the network in')]='127.0.0.1',
+    port:Annotated[int, typer.Option(help='Port to listen on; 0 takes a free one', min=0, max=65535)]=7861,
+    root_path:Annotated[str, typer.Option(help='Behind a proxy: the folder in which it shows the page, or the whole address, as for `app`')]='',
+    allowed_host:Annotated[list[str], typer.Option(help='A name that voters type, as for `app`. Repeat it for more')]=[],
+):
+    "Let people vote on restorations, blind: a page on this computer, no names on it. Needs no internet; Ctrl-C ends it and writes a report."
+    from restorer_fastai.web.ballot import check_vote_file, make_sheet
+    from restorer_fastai.web.votes import serve_votes, write_votes_report
+    if not folders: return typer.echo(f'{printable(write_votes_report(out))}: the report, without pictures')
+    kind = _check_votes(folders, how)
+    check_vote_file(out) # before the photos are read, which lasts
+    sheet = make_sheet(folders, originals, reference, show=True)
+    serve_votes(sheet, out, kind, seed, most, question, host, port, typer.echo, root_path, allowed_host)

@@ -110,8 +110,8 @@ def browser():
 def visit(server, browser):
     "Open the page in a browser of its own; afterwards no request may have gone elsewhere or wanted to, and no script failed."
     opened, wrong = [], []
-    def visit(width=1000, height=900, url=server):
-        page = browser.new_context(viewport=dict(width=width, height=height)).new_page()
+    def visit(width=1000, height=900, url=server, **how):
+        page = browser.new_context(viewport=dict(width=width, height=height), **how).new_page()
         page.on('request', lambda r: r.url.startswith((f'{url}/', 'data:', 'blob:')) or r.url == url or wrong.append(r.url))
         page.on('console', lambda m: 'Content Security Policy' in m.text and wrong.append(m.text))
         page.on('pageerror', lambda e: wrong.append(str(e)))
@@ -300,13 +300,13 @@ def test_two_at_once_keep_their_photos_apart_and_leave_nothing(visit, photos, ho
     for page in pages: page.locator('#told').get_by_text('1 of 1 restored.').wait_for()
     one, two = (download(page, 'Download this photo')[1] for page in pages)
     assert one != two
-    def there(): return sorted(o.parent.name == 'result' for o in root.rglob('scan.tif'))
+    def there(): return sorted(Path(folder).name == 'result' for folder, _, names in os.walk(root) if 'scan.tif' in names) # while folders go
     assert there() == [False, True, True] # sent by both, and a result for each
     pages[0].close()
     wait_until(lambda: there() == [False, True])
     assert download(pages[1], 'Download this photo')[1] == two
     pages[1].close()
-    wait_until(lambda: not list(root.rglob('scan.tif')))
+    wait_until(lambda: not there())
 
 def wait_until(true):
     import time
@@ -343,6 +343,162 @@ def test_nobody_reads_or_writes_elsewhere(server, home, photos, tmp_path):
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer: path, = json.load(answer)
     assert root in Path(path).resolve().parents and not list(home.glob('evil.png')) and not list(home.parent.glob('evil.png'))
     assert ask(f'{server}/gradio_api/file={path}')[1] == b'hello'
+
+### A mask by hand ###
+
+@pytest.fixture(scope='module')
+def shipped(tmp_path_factory):
+    "The address of a page with the weights that come with the package."
+    with running(env=dict(TMPDIR=str(tmp_path_factory.mktemp('shipped')))) as (url, _, _): yield url
+
+def open_editor(page, *files, mode='Colour photo', said=None):
+    "Restore photos and unfold the editor; its canvas, with the mask of the last photo."
+    drop(page, *files)
+    page.get_by_label(mode).check()
+    restore(page, said or f'{len(files)} of {len(files)} restored.')
+    page.get_by_role('button', name='What was taken for damage').click()
+    return on_easel(page)
+
+def on_easel(page, marked='marked.'):
+    "The canvas, as soon as it says how much is marked."
+    page.locator('#marked', has_text=marked).wait_for()
+    canvas = page.locator('#easel canvas')
+    canvas.scroll_into_view_if_needed()
+    return canvas
+
+def draw(page, canvas, shape, *points):
+    "A stroke by mouse through points (x, y) of a photo (H, W)."
+    box = canvas.bounding_box()
+    (x, y), *others = [(box['x'] + x/shape[1]*box['width'], box['y'] + y/shape[0]*box['height']) for x, y in points]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for x, y in others: page.mouse.move(x, y, steps=5)
+    page.mouse.up()
+
+def again(page):
+    old = page.get_by_test_id('imageslider-image').first.get_attribute('src')
+    page.get_by_role('button', name='Again, with this mask').click()
+    page.wait_for_function('old => document.querySelector("[data-testid=imageslider-image]")?.getAttribute("src") !== old', arg=old)
+    page.locator('#told li', has_text='restored again').wait_for()
+
+def downloaded(page, button, path):
+    path.write_bytes(download(page, button)[1])
+    return read_photo(path)
+
+def apart(a, b): return np.abs(a.astype(int) - b).mean()
+
+def test_what_is_rubbed_out_stays_and_what_is_painted_is_filled(visit, shipped, tmp_path):
+    photo = sample_photo('china')[::2, ::2].copy()
+    label, tear = np.s_[140:164, 40:76], np.s_[88:93, 62:108] # painted over, which the network finds; a part of the tower, which it leaves alone
+    photo[label] = 128
+    write_photo(tmp_path/'scan.png', photo)
+    page = visit(url=shipped)
+    canvas = open_editor(page, tmp_path/'scan.png')
+    first, mask = (downloaded(page, o, tmp_path/'out.png') for o in ('Download this photo', 'Download the mask'))
+    assert (mask[label] == 255).mean() > .8 and (mask[tear] == 0).all() and mask.shape == photo.shape
+    assert apart(first[label], 128) > 20
+    page.get_by_role('radio', name='Eraser').check()
+    page.get_by_role('radio', name='Broad').check()
+    for y in 138, 148, 158, 166: draw(page, canvas, photo.shape, (34, y), (82, y))
+    page.locator('#marked', has_text='Nothing is marked').wait_for()
+    page.get_by_role('radio', name='Brush').check()
+    page.get_by_role('radio', name='Medium').check()
+    draw(page, canvas, photo.shape, (60, 90), (110, 90))
+    again(page)
+    second, mask = (downloaded(page, o, tmp_path/'out.png') for o in ('Download this photo', 'Download the mask'))
+    assert (mask[tear] == 255).all() and not mask[110:].any() and not mask[:, 130:].any()
+    assert apart(second[label], photo[label]) < 4 # as it was
+    assert apart(second[tear], first[tear]) > 10
+    assert apart(second[180:, 120:], first[180:, 120:]) < 1 # far from both
+    painted = page.locator('#marked').inner_text()
+    page.get_by_role('button', name='Back to what was found').click()
+    on_easel(page, re.compile(f'^(?!{painted})'))
+    again(page)
+    assert (downloaded(page, 'Download the mask', tmp_path/'out.png')[label] == 255).mean() > .8
+
+def test_brush_and_eraser_by_finger_and_by_keyboard_at_phone_width(visit, photos):
+    page = visit(360, 740, has_touch=True)
+    canvas, marked = open_editor(page, photos/'scan.tif'), page.locator('#marked')
+    assert marked.inner_text() == 'Nothing is marked.' and marked.get_attribute('role') == 'status'
+    assert page.evaluate('document.documentElement.scrollWidth') <= 360
+    beyond = "o => o.getBoundingClientRect().right > innerWidth || o.getBoundingClientRect().left < 0"
+    assert not page.evaluate(f"[...document.querySelectorAll('#damage button, #damage input, canvas')].filter(o => o.offsetParent).filter({beyond}).map(o => o.outerHTML)")
+    def share(): return float(re.findall(r'[\d.]+(?= % of the photo)', marked.inner_text())[0])
+    box = canvas.bounding_box()
+    page.touchscreen.tap(box['x'] + 60, box['y'] + 60)
+    on_easel(page, 'of the photo is marked')
+    dot = share()
+    page.get_by_role('radio', name='Broad').check()
+    page.touchscreen.tap(box['x'] + 160, box['y'] + 60)
+    assert share() > 3*dot
+    for text in f'{dot} %', 'Nothing is marked', 'nothing to undo': # step by step
+        page.get_by_role('button', name='Undo a stroke').click()
+        marked.get_by_text(text).wait_for()
+    canvas.focus()
+    assert 'Arrow keys' in canvas.get_attribute('aria-label')
+    page.keyboard.press('ArrowRight')
+    assert 'from the left' in marked.inner_text() # told, and nothing painted
+    page.keyboard.press(' ')
+    at_once = share()
+    for _ in range(3): page.keyboard.press('Shift+ArrowRight')
+    assert share() > 1.5*at_once > 0
+    page.get_by_role('radio', name='Eraser').check()
+    canvas.focus()
+    for _ in range(4): page.keyboard.press('Shift+ArrowLeft')
+    assert marked.inner_text() == 'Nothing is marked.'
+    for _ in range(4): page.keyboard.press('Control+z')
+    marked.get_by_text('of the photo').wait_for()
+    page.get_by_role('radio', name='2×').check()
+    page.wait_for_function('() => {const o = document.querySelector(".board"); return o.scrollWidth > 1.9*o.clientWidth}')
+    assert page.evaluate('document.documentElement.scrollWidth') <= 360
+
+def test_one_of_two_photos_again_with_a_mask_from_a_file(visit, tmp_path):
+    from PIL import Image
+    roof = sample_photo('china')[::4, ::4]
+    for name in 'a.png', 'b.png': write_photo(tmp_path/name, roof)
+    lost = np.zeros(roof.shape[:2], np.uint8)
+    lost[40:60, 20:90] = 255
+    for name, o in {'lost.png': lost, 'turned.png': lost.T, 'small.png': lost[::2, ::2]}.items(): Image.fromarray(o).save(tmp_path/name)
+    page = visit()
+    open_editor(page, tmp_path/'a.png', tmp_path/'b.png')
+    def zipped():
+        with zipfile.ZipFile(io.BytesIO(download(page, 'Download all (ZIP)')[1])) as z: return z.read('a.png'), z.read('b.png')
+    a, b = zipped()
+    page.get_by_label('Photo to compare').click()
+    page.get_by_role('option').first.click()
+    page.get_by_test_id('imageslider-image').first.and_(page.locator('[src*="/0/before"]')).wait_for()
+    def send(name): page.locator('#damage input[type=file]').set_input_files(tmp_path/name)
+    send('turned.png')
+    page.get_by_text('their shapes differ').first.wait_for()
+    send('lost.png')
+    on_easel(page, f'{lost.mean()/2.55:.1f} %')
+    again(page)
+    assert (downloaded(page, 'Download the mask', tmp_path/'out.png')[..., 0] == lost).all()
+    page.wait_for_function('() => document.querySelector("#told").innerText.includes("a.png")')
+    new, same = zipped()
+    assert same == b and new != a
+    (tmp_path/'out.png').write_bytes(new)
+    (tmp_path/'old.png').write_bytes(a)
+    changed = np.abs(read_photo(tmp_path/'out.png').astype(int) - read_photo(tmp_path/'old.png'))
+    assert changed[lost > 0].mean() > 2*changed[80:].mean()
+    page.get_by_role('button', name='Back to what was found').click()
+    on_easel(page, 'Nothing is marked')
+    page.get_by_role('button', name='Undo a stroke').click()
+    on_easel(page, f'{lost.mean()/2.55:.1f} %')
+
+def test_what_nobody_wants_is_not_done(visit, photos):
+    page = visit()
+    page.get_by_label('Black and white').check()
+    luma = page.get_by_label('Only add colour')
+    luma.wait_for()
+    page.get_by_label('Colours for black-and-white photos').uncheck()
+    luma.wait_for(state='hidden')
+    page.get_by_label('Colours for black-and-white photos').check()
+    luma.check()
+    canvas = open_editor(page, photos/'scan.tif', mode='Black and white')
+    draw(page, canvas, (10, 10), (2, 2), (8, 8))
+    page.get_by_role('button', name='Again, with this mask').click()
+    page.get_by_text('keeps the brightness of every pixel').last.wait_for()
 
 ### Behind a proxy ###
 
@@ -394,6 +550,9 @@ def use(page, photos):
     pictures = page.get_by_test_id('imageslider-image')
     assert all(o.evaluate('o => o.decode().then(() => o.naturalWidth)') == 160 for o in pictures.all())
     with zipfile.ZipFile(io.BytesIO(download(page, 'Download all (ZIP)')[1])) as z: assert len(z.namelist()) == 2
+    page.get_by_role('button', name='What was taken for damage').click()
+    draw(page, on_easel(page), (10, 10), (2, 2), (8, 8))
+    again(page)
 
 @pytest.mark.parametrize('habit,strips', [('told', True), ('told', False), ('beside', True)])
 def test_the_page_works_behind_a_proxy(visit, behind, photos, habit, strips):

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np, yaml
 from fastcore.basics import patch
-import restorer_fastai.degrade.damage, restorer_fastai.degrade.marks, restorer_fastai.degrade.film # the catalogue: each registers its degradations
+import restorer_fastai.degrade.damage, restorer_fastai.degrade.marks, restorer_fastai.degrade.film, restorer_fastai.degrade.any_film # the catalogue: each registers its degradations
 from .chance import name_hash, seed_from
 from .registry import DEGRADATIONS, DegradeError, check_photo, check_ranges, draw_step, get_degradation
 from ..photo.pixels import to_float, to_uint8
@@ -159,6 +159,10 @@ MIXES = {m.name: m for m in (
     Mix('colourless', base=dict(black_and_white=1.), extra=dict(mild=.35, heavy=.05, both=.05, none=.55),
         mild=dict(gaussian_noise=1., jpeg=1., gaussian_blur=1., grain=1., fading=1.), heavy=dict(strokes=1., scratches=1., dust=1.),
         black_and_white=dict(black_and_white=.8, sepia=.2), order='random'),
+    Mix('inpaint', base=dict(black_and_white=.55, none=.45), extra=dict(mild=.4, none=.6),
+        mild=dict(jpeg=2., gaussian_noise=2., grain=2., fading=2., gaussian_blur=.5), heavy=dict(holes=1.),
+        black_and_white=dict(black_and_white=.65, sepia=.35), mild_count=(1, 2), order='random',
+        ranges=dict(gaussian_noise=dict(sigma=(2., 14.)), grain=dict(sigma=(.01, .05)), jpeg=dict(quality=(30, 90)), gaussian_blur=dict(sigma=(.003, .006)))),
 )}  # name -> Mix
 
 # %% ../../nbs/15_degrade.mixes.ipynb #23914fe1

@@ -37,7 +37,7 @@ def frame_truth(
 ) -> tuple: # What a colour transform can reach at best (H, W, 3), index into `FRAME_KINDS`
     "What a `FrameNet` should answer."
     steps = [o for o in plan.steps if o['name'] == 'film_negative']
-    colourless = plan.base == 'black_and_white' or any(STOCKS[o['stock']].mono for o in steps)
+    colourless = plan.base == 'black_and_white' or any(STOCKS[o['stock']].mono for o in steps) or any(o.get('film') == 'silver' for o in plan.steps)
     return rgb_to_grey(clean) if colourless else clean, list(FRAME_KINDS).index(kind_of(plan))
 
 # %% ../../nbs/44_learn.frame.ipynb #144f7017

@@ -17,7 +17,8 @@ from fastai.losses import L1LossFlat, MSELossFlat
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from ..nets.backbone import Backbone, BACKBONES, load_backbone
+from ..nets.backbone import Backbone, load_backbone
+from ..nets.lite import lite_backbone
 from ..score.metrics import colour_spread
 from ..photo.errors import RestorerError
 
@@ -55,7 +56,10 @@ class PSNRLoss(nn.Module):
 # %% ../../nbs/40_learn.losses.ipynb #a06d334b
 PERCEPTUAL_LAYERS = {'squeezenet1_1': {'relu1': 1., 'fire3': 1., 'fire5': 1., 'fire7': 1.},
                      'vgg16': {'relu3_3': 5., 'relu4_3': 15., 'relu5_3': 2.}, # fast.ai's lesson 7
-                     'vgg19': {'relu1_2': 1., 'relu2_2': 1., 'relu3_1': 1.}}
+                     'vgg19': {'relu1_2': 1., 'relu2_2': 1., 'relu3_1': 1.},
+                     'lite0': {'map4': 1., 'map8': 1., 'map16': 1.}}
+
+def _backbone_of(name, weights): return lite_backbone(weights) if name == 'lite0' else load_backbone(name, weights)
 
 def gram_matrix(
     x:Tensor, # Feature maps (N, C, h, w)
@@ -69,14 +73,14 @@ def gram_matrix(
 class PerceptualLoss(nn.Module):
     "L1 distance between what a backbone answers to the restored photo and to the clean one (Johnson et al. 2016); always in fp32."
     def __init__(self,
-        backbone:str|Backbone='squeezenet1_1', # A key of `BACKBONES`, or one that is loaded already
+        backbone:str|Backbone='squeezenet1_1', # A key of `PERCEPTUAL_LAYERS`, or one that is loaded already
         layers:dict|None=None, # Name of a layer -> its share; None: `PERCEPTUAL_LAYERS`
         gram:float=0., # Weight of the Gram matrices' distance beside the features'; fast.ai used 5000
-        weights:str|Path|None=None, # Where its ImageNet weights are, see `load_backbone`
+        weights:str|Path|None=None, # Where its ImageNet weights are, see `load_backbone` and `load_lite`
     ):
         super().__init__()
-        if layers is None: layers = PERCEPTUAL_LAYERS[backbone] if backbone in BACKBONES else None
-        self.backbone, self.gram = load_backbone(backbone, weights) if isinstance(backbone, str) else backbone, gram
+        if layers is None and isinstance(backbone, str): layers = PERCEPTUAL_LAYERS.get(backbone)
+        self.backbone, self.gram = _backbone_of(backbone, weights) if isinstance(backbone, str) else backbone, gram
         if not layers: raise RestorerError(f"say which layers to compare: {list(self.backbone.layers)}")
         self.backbone.check(layers)
         total = sum(layers.values())

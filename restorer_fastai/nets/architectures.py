@@ -45,8 +45,15 @@ def describe_network(
 ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a class or function
     'restorer': 'restorer_fastai.nets.restorer:plain_restorer',
     'frame': 'restorer_fastai.nets.frame:FrameNet',
+    'frame_lite': 'restorer_fastai.nets.frame_lite:LiteFrameNet',
     'holes': 'restorer_fastai.nets.holes:HoleNet',
     'colour': 'restorer_fastai.nets.colour:ColourNet',
+    'inpaint': 'restorer_fastai.oldphoto.inpaint:InpaintNet',
+    'inpaint_partial': 'restorer_fastai.oldphoto.partial:PartialUnet',
+    'colorize': 'restorer_fastai.oldphoto.colorize:ColorizeNet',
+    'colorize-article': 'restorer_fastai.oldphoto.article:ArticleNet',
+    'defects': 'restorer_fastai.oldphoto.defects:DefectNet',
+    'film': 'restorer_fastai.nets.film:FilmNet',
 }
 
 def resolve(

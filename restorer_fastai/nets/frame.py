@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MODES', 'FRAME_KINDS', 'LEVELS', 'FREE', 'TURNED', 'STRETCHED', 'NEGATIVE_ODDS', 'CAUTION', 'allowed_kinds',
            'apply_curves', 'colour_transform', 'colour_statistics', 'flag_of', 'first_guess', 'second_opinion',
-           'unless_in_doubt', 'choose_kind', 'FrameNet', 'least_negative', 'Context', 'may_be_negative', 'LooksFirst']
+           'unless_in_doubt', 'choose_kind', 'FrameLooker', 'FrameNet', 'least_negative', 'Context', 'may_be_negative',
+           'LooksFirst']
 
 # %% ../../nbs/23_nets.frame.ipynb #54dff015
 import math
@@ -143,7 +144,11 @@ def choose_kind(
     return torch.stack([logits[:, [m == o for m in FRAME_KINDS.values()]].logsumexp(1) for o in MODES], 1), kind
 
 # %% ../../nbs/23_nets.frame.ipynb #f869298d
-class FrameNet(nn.Module):
+class FrameLooker(nn.Module):
+    "Says what a frame is and how its colours are to be turned: has `features`, `kind`, `opinion` and `transform`; looks more than once if `twice`."
+    twice = True
+
+class FrameNet(FrameLooker):
     "A ResNet18 and colour statistics that say what a frame is and how its colours are to be turned."
     architecture, scale, expects, gives = 'frame', 1, 'rgb', 'frame' # see `28_nets.architectures`
     compute_dtype = None # What the convolutions compute in; None: 32-bit floats
@@ -228,7 +233,7 @@ class Context(NamedTuple):
     filled:bool=False # Were holes looked for in the whole photo, and filled, before the network sees it?
 
 @patch
-def forward(self:FrameNet,
+def forward(self:FrameLooker,
     frame:Tensor, # (N, 3, h, w) in [0, 1], a whole photo of any shape
     mode=None, # What the user knows, see `allowed_kinds`
 ) -> Context: # Decided for the likeliest kind that is allowed

@@ -35,17 +35,24 @@ class SmallUnet(nn.Module):
 def at_the_bottom(self:SmallUnet, y): return y # where a network can think about what is smallest and reaches furthest
 
 @patch
-def forward(self:SmallUnet,
-    x:Tensor, # (N, C, H, W); H and W multiples of 32
-) -> Tensor: # Logits (N, answers, H/4, W/4), fp32
+def down_and_up(self:SmallUnet,
+    y:Tensor, # (N, ni, h, w); h and w multiples of 2 for each time it halves
+) -> Tensor: # (N, answers, h, w), fp32
     "Down, and up again beside what was seen on the way."
-    y, finer = self.first(F.pixel_unshuffle(x, 4)), []
+    y, finer = self.first(y), []
     for down in self.down:
         finer.append(y)
         y = down(y)
     y = self.at_the_bottom(y)
     for up in self.up: y = up(torch.cat([F.interpolate(y, scale_factor=2, mode='nearest'), finer.pop()], 1))
     return self.last(y).float()
+
+@patch
+def forward(self:SmallUnet,
+    x:Tensor, # (N, C, H, W); H and W multiples of 32
+) -> Tensor: # Logits (N, answers, H/4, W/4), fp32
+    "An answer for each square of 4×4 pixels."
+    return self.down_and_up(F.pixel_unshuffle(x, 4))
 
 # %% ../../nbs/22_nets.unet.ipynb #8967e3e4
 class ResNetBlock(nn.Module):

@@ -17,7 +17,7 @@ from ..photo.files import PHOTO_TYPES
 from ..photo.reading import open_photo
 from ..photo.writing import not_written, save_photo
 from .invented import COLOURED, FILLED, invented_beside, invented_path, is_invented, mark_invented
-from .look import Seen, look_at, turn_colours
+from .look import Seen, look_at, turn_colours, uncoloured
 from .options import FileOptions, RestoreOptions
 from .pixels import enlarged_rows, restore_array, what_to_do
 from .plan import Job, check_job
@@ -66,7 +66,8 @@ def describe(
 )->dict:
     "What was done to a photo, JSON-able."
     shares = {name: round(float((marks & code > 0).mean()), 6) for name, code in (('filled', FILLED), ('coloured', COLOURED))} if marks is not None else {}
-    wishes = dict(told=options.mode is not None, told_mask=options.mask is not None, strength=options.strength, keep_luma=options.keep_luma)
+    wishes = dict(told=options.mode is not None, told_mask=options.mask is not None, strength=options.strength, keep_luma=options.keep_luma,
+        no_defects=not options.defects, no_colorize=not options.colorize)
     return dict(wishes, **more, mode=seen.mode, weights=tiled.name, sha256=tiled.meta.get('sha256'), version=__version__, **shares)
 
 # %% ../../nbs/66_restore.files.ipynb #786c2bee
@@ -75,7 +76,7 @@ def in_one_line(
 )->str: # ASCII
     "A record for a photo's EXIF data."
     said = [record['mode'] or 'photo', *(f'strength {record["strength"]:g}' for _ in range(record['strength'] < 1)),
-            *(o for o in ('keep_luma', 'roll', 'told_mask') if record.get(o))]
+            *(o for o in ('keep_luma', 'no_defects', 'no_colorize', 'roll', 'told_mask') if record.get(o))]
     text = f"Restored by restorer_fastai {record['version']} with {record['weights']} (SHA-256 {(record['sha256'] or 'unknown')[:16]}): {', '.join(said)}"
     return text.encode('ascii', 'replace').decode()
 
@@ -120,6 +121,7 @@ def _write_restored(tiled, job, options, files, seen, on_tile):
     dates = os.stat(job.photo) # before reading, which changes one of them
     photo, roll = open_photo(job.photo), seen is not None
     seen = seen or look_at(tiled.net, photo.pixels, options.mode, tiled.device)
+    if not options.colorize: seen = uncoloured(tiled.net, photo.pixels, seen, tiled.device)
     treatment = what_to_do(tiled, photo.pixels, seen, options)
     y = restore_array(tiled, photo.pixels, seen, options, on_tile, treatment)
     wide = (_WIDE,) if tiled.scale > 1 and photo.own else ()

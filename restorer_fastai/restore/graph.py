@@ -15,7 +15,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..photo.disk import write_beside
 from ..nets.blocks import InFloat32, bf16_is_fast
-from ..nets.restorer import FindsHoles, Repairs, RestorerNet, plain_copy
+from ..nets.film import FILM_KNOTS, finer_curves
+from ..nets.restorer import FindsHoles, Repairs, RestorerNet, parts_of, plain_copy
 from ..nets.unet import ResNetBlock
 from ..nets.weights import content_hash
 from ..photo.errors import WeightsError
@@ -40,8 +41,8 @@ class FoldedNet(Repairs):
         net, # `RestorerNet` around a `PlainUnet`, its norms folded; taken apart
     ):
         super().__init__()
-        self.looker, self.colourer, self.residual = net.looker, net.colourer, net.config.residual
-        self.holes, self.unet, self.head = net.holes, net.unet, net.head
+        for name, part in parts_of(net).items(): setattr(self, name, part)
+        self.unet, self.head, self.residual = net.unet, net.head, net.config.residual
         for name in ('mean', 'std'): self.register_buffer(name, getattr(net, name))
 
     forward = RestorerNet.forward # the same steps, through fewer layers
@@ -99,6 +100,8 @@ def _need(module):
     "Raise ImportError with what to do when an extra is missing."
     if importlib.util.find_spec(module) is None: raise ImportError(f"{module} is missing: pip install 'restorer_fastai[fast]'")
 
+def _knots(net): return net.looker.knots if net.film is None else FILM_KNOTS # of the curves that the graph takes: the finest that any part makes
+
 class _Graph(nn.Module):
     "The folded network with tensors only, for tracing."
     def __init__(self, net): super().__init__(); self.net = net
@@ -110,7 +113,7 @@ def _trace(net):
     "A `RestorerNet` as the bytes of an ONNX model."
     graph, h, w = _Graph(fold_norms(net).cpu()), torch.export.Dim('h', min=2, max=2**11), torch.export.Dim('w', min=2, max=2**11)
     inputs, sizes = dict(photo=torch.zeros(1, 3, 64, 96)), dict(photo={2: 32*h, 3: 32*w})
-    if net.looker is not None: inputs['vector'], sizes['vector'] = torch.zeros(1, 6*net.looker.knots + 15), {}
+    if net.looker is not None: inputs['vector'], sizes['vector'] = torch.zeros(1, 6*_knots(net) + 15), {}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # notes of PyTorch to its own developers
         program = torch.onnx.export(graph, kwargs=inputs, dynamic_shapes=sizes, input_names=list(inputs), output_names=['restored'],
@@ -140,14 +143,15 @@ class GraphNet(FindsHoles):
         compiled, # `openvino.CompiledModel`
     ):
         super().__init__()
-        self.looker, self.colourer, self.holes, self.compiled = net.looker, net.colourer, net.holes, compiled
+        for name, part in parts_of(net).items(): setattr(self, name, part)
+        self.compiled = compiled
 
     def forward(self,
         x:Tensor, # (1, 3, H, W) in [0, 1]; H and W multiples of 32
         context, # What `look` returned
     ) -> Tensor: # (1, 3, H, W), about [0, 1]
         "Restore a photo, crop or tile whose holes are filled, whatever the context says."
-        inputs = [x] if context.vector is None else [x, context.vector]
+        inputs = [x] if context.vector is None else [x, finer_curves(context.vector, _knots(self))]
         request = self.compiled.create_infer_request() # its own, for two threads may restore at once
         return torch.from_numpy(request.infer([t.contiguous().numpy() for t in inputs], share_inputs=True)[0].copy())
 

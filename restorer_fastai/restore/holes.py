@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CELL', 'CLIPPED', 'EVEN', 'GREY', 'MOST_FILLED', 'TOO_MUCH', 'map_holes', 'cells_of', 'pixels_of', 'is_clipped',
-           'looks_painted', 'sure_patches', 'find_holes']
+           'looks_painted', 'sure_patches', 'find_holes', 'found_defects']
 
 # %% ../../nbs/60b_restore.holes.ipynb #40ea9cda
 import numpy as np
@@ -101,3 +101,13 @@ def find_holes(
     if not sure.any(): return None, ()
     if sure.mean() > MOST_FILLED: return None, (TOO_MUCH,)
     return holes*pixels_of(sure, holes.shape), ()
+
+# %% ../../nbs/60b_restore.holes.ipynb #5d20be77
+def found_defects(
+    finder, # A network with `find(photo)`, which answers a mask, uint8 (H, W)
+    img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1], a positive
+)->tuple: # (uint8 (H, W), how surely a defect is there, or None: nowhere; notes for whoever gets the result, in words)
+    "Where a photo is damaged, as far as it is not most of it."
+    found = finder.find(img)
+    if not found.any(): return None, ()
+    return (None, (TOO_MUCH,)) if (found > 127).mean() > MOST_FILLED else (found, ())

@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['RIM', 'TONED', 'ORANGE', 'PERHAPS_NEGATIVE', 'LEFT_AS_IT_IS', 'LEAST_SIDE', 'TOO_SMALL', 'thumbnail', 'find_picture',
-           'picture_of', 'taken_for', 'acted_on', 'Seen', 'turn_colours', 'is_toned', 'decide', 'doubts', 'see_as',
-           'look_at']
+           'picture_of', 'taken_for', 'acted_on', 'Seen', 'turn_colours', 'is_toned', 'decide', 'doubts', 'FilmFrame',
+           'film_frame', 'is_film', 'see_film', 'see_as', 'uncoloured', 'look_at']
 
 # %% ../../nbs/61_restore.look.ipynb #863886ba
 from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from ..baselines.picture import find_picture_mask
 from ..nets.colour import luma
+from ..nets.film import film_vector
 from ..nets.frame import FRAME_KINDS, MODES, colour_transform, may_be_negative
+from ..nets.guided import colour_lines
 from ..photo.pixels import from_tensor, rgb_to_ycbcr, to_tensor
 from .drawing import is_drawing
 from .even import is_graphic
@@ -75,9 +78,10 @@ class Seen(NamedTuple):
     "What was found out about a photo as a whole."
     context:Any # What the network's `look` answered, for `forward`
     mode:str|None # What the photo is taken for; None: nobody knows
-    colours:torch.Tensor|None=None # What a black-and-white photo could have had: (1, 2, h, w), see `ColourNet.guess`
+    colours:torch.Tensor|None=None # What a black-and-white photo could have had: (1, 6, h, w), see `colour_lines`
     drawing:bool=False # Is it a drawing, a page or a graphic, which is left as it is?
     notes:tuple=() # What whoever gets the result should know, in words
+    film:Any=None # Of a scan whose colours a `FilmNet` corrects, what that was shown: a `FilmFrame`
 
 # %% ../../nbs/61_restore.look.ipynb #6a12a961
 @torch.inference_mode()
@@ -137,7 +141,38 @@ def _see_in_grey(net, thumb):
     grey = luma(thumb).expand_as(thumb)
     context = net.look(grey, 'black_and_white')
     turned = to_tensor(turn_colours(from_tensor(grey), Seen(context, 'black_and_white'))).to(thumb.device)
-    return Seen(context, 'black_and_white', net.colourer.guess(turned))
+    return Seen(context, 'black_and_white', colour_lines(net.colourer.guess(turned), luma(turned)))
+
+# %% ../../nbs/61_restore.look.ipynb #07332e3b
+class FilmFrame(NamedTuple):
+    "A scan of film, as a `FilmNet` wants it."
+    thumb:Any # Tensor (1, 3, h, w) in [0, 1]
+    mask:Any # Tensor (1, 1, h, w): 1 where there is no picture
+    base:Any # Tensor (1, 3), sRGB of bare film, NaN where none is seen
+
+def film_frame(
+    thumb, # Tensor (1, 3, h, w) in [0, 1]: the whole scan
+)->FilmFrame:
+    "What in a scan is picture, and which colour the film has."
+    picture, base = find_picture_mask(from_tensor(thumb))
+    mask = torch.from_numpy(~picture)[None, None].to(thumb)
+    return FilmFrame(thumb, mask, thumb.new_full((1, 3), torch.nan) if base is None else torch.from_numpy(base)[None].to(thumb))
+
+# %% ../../nbs/61_restore.look.ipynb #0571cceb
+def is_film(
+    net, # With `look(thumbnail, mode)`, and perhaps with a part `film`
+    context, # What it answered
+)->bool:
+    "Is it film, and is there a part that knows film?"
+    return getattr(net, 'film', None) is not None and list(FRAME_KINDS)[int(context.kind)] == 'film_negative'
+
+def see_film(
+    net, # With a part `film`
+    frame:FilmFrame, # The scan
+    context, # What the network answered
+)->Seen:
+    "A scan of film, with the colour transform of the part that knows film."
+    return Seen(context._replace(vector=film_vector(*net.film(*frame))), 'negative', film=frame)
 
 # %% ../../nbs/61_restore.look.ipynb #58d0064a
 def see_as(
@@ -148,8 +183,21 @@ def see_as(
 )->Seen:
     "Look at a photo as what it is."
     if mode == 'black_and_white' and getattr(net, 'colourer', None) is not None: return _see_in_grey(net, thumb)
-    if mode == 'negative' and (inside := picture_of(thumb)) is not thumb: return Seen(net.look(inside, mode), mode)
-    return Seen(context if acted_on(context) == mode else net.look(thumb, mode), mode)
+    inside = picture_of(thumb) if mode == 'negative' else thumb
+    if inside is not thumb or acted_on(context) != mode: context = net.look(inside, mode)
+    if is_film(net, context): return see_film(net, film_frame(thumb), context)
+    return Seen(context, mode)
+
+# %% ../../nbs/61_restore.look.ipynb #7c15d9a3
+def uncoloured(
+    net, # With `look(thumbnail, mode)`
+    img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
+    seen:Seen, # What `look_at` found out about it
+    device='cpu', # Where the network is
+)->Seen:
+    "The same of a black-and-white photo that is to get no colours: it keeps its tone. Any other is seen as before."
+    if seen.mode != 'black_and_white': return seen
+    return Seen(net.look(thumbnail(img).to(device), 'photo'), 'photo', notes=seen.notes)
 
 # %% ../../nbs/61_restore.look.ipynb #9f23c7e2
 @torch.inference_mode()

@@ -7,6 +7,7 @@ __all__ = ['shared_vector', 'share_look', 'look_at_roll', 'look_at_rolls']
 
 # %% ../../nbs/63_restore.roll.ipynb #7f2ed61e
 import torch
+from ..nets.film import film_vector
 from ..photo.errors import WeightsError
 from ..photo.reading import read_photo
 from .look import look_at
@@ -22,16 +23,24 @@ def shared_vector(
     low, high = low.amin(0), high.amax(0)
     return torch.cat([low, 1/(high - low) - 1, vectors[..., 6:].mean(0)], 1)
 
+# %% ../../nbs/63_restore.roll.ipynb #2be3e3c8
+def _of_all(films, net):
+    "One colour transform for negatives of one kind; `net` is the part that knows film, or None."
+    frames = [s.film for s in films if s.film is not None]
+    if net is None or len(frames) < len(films): return shared_vector(torch.stack([s.context.vector for s in films]))
+    return film_vector(*net.look_at_roll(frames))
+
 # %% ../../nbs/63_restore.roll.ipynb #9982d756
 def share_look(
     seen:list, # Of `Seen`, or None for photos that could not be looked at
+    net=None, # Who looked; its part `film`, if it has one, looks again at the films, all printed alike
 )->list: # The same, and all negatives share one colour transform
     "The looks of the photos of one roll."
     films = [s for s in seen if s and s.mode == 'negative' and getattr(s.context, 'vector', None) is not None]
     if len(films) < 2: return seen
     kinds = torch.stack([s.context.kind for s in films])
     kind = kinds.sort(0).values[len(kinds)//2] # that of most; of as many, film
-    vector = shared_vector(torch.stack([s.context.vector for s, k in zip(films, kinds) if k == kind]))
+    vector = _of_all([s for s, k in zip(films, kinds) if k == kind], getattr(net, 'film', None))
     shared = {id(s) for s in films}
     return [s._replace(context=s.context._replace(kind=kind, vector=vector)) if id(s) in shared else s for s in seen]
 
@@ -53,7 +62,7 @@ def look_at_roll(
     def look(photo):
         if on_photo: on_photo(photo)
         return _look_or_none(tiled, photo, mode)
-    return dict(zip(photos, share_look([look(photo) for photo in photos])))
+    return dict(zip(photos, share_look([look(photo) for photo in photos], tiled.net)))
 
 # %% ../../nbs/63_restore.roll.ipynb #4da5a4ee
 def look_at_rolls(

@@ -288,7 +288,7 @@ def tasks_with_masks(
     return TASKS | {o.name: o for o in (_irregular(ratio, masks) for ratio, masks in mask_bank(folder).items())}
 
 # %% ../../nbs/36_score.tasks.ipynb #e2ac7871
-_MODE_AFTER = dict(invert='negative', film_negative='negative', black_and_white='black_and_white') # degradation -> what a photo is then
+_MODE_AFTER = dict(invert='negative', film_negative='negative', any_film_negative='negative', black_and_white='black_and_white') # degradation -> what a photo is then
 
 def _has_strength(degradation):
     "Has it a parameter that a strength can place?"

@@ -403,7 +403,11 @@ def fit(self:GanStage, learn, recipe, start_epoch=0):
     learn.fit_one_cycle(self.epochs, [self.lr, self.critic_lr], start_epoch=start_epoch, moms=(0., 0., 0.))
 
 # %% ../../nbs/52_train.kinds.ipynb #a65c623b
-STAGE_KINDS = {o.kind: o for o in (FrameStage, ColourStage, HolesStage, GeneratorStage, CriticStage, GanStage)}
+STAGE_KINDS = {o.kind: o for o in (FrameStage, ColourStage, HolesStage, GeneratorStage, CriticStage, GanStage)} | { # of later floors: imported when a recipe has one
+    'defects': 'restorer_fastai.oldphoto.defect_training:DefectStage',
+    'inpaint': 'restorer_fastai.oldphoto.inpaint_training:InpaintStage',
+    'colorize': 'restorer_fastai.oldphoto.colorize_learn:ColorizeStage',
+}
 
 def _is_default(name, value): # an older recipe, written out, has the settings of all kinds in every stage
     return any(f.name == name and f.default in (value, tuple(value) if isinstance(value, list) else value) for o in kinds_at_hand() for f in fields(o))

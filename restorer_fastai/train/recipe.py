@@ -21,7 +21,7 @@ from .kinds import check_choice, kinds_at_hand, make_stage, RecipeError
 
 # %% ../../nbs/53_train.recipe.ipynb #dc2b6803
 KEEP = ('best', 'last')
-NAMES_OF_FILES = ('mix', 'pretrained', 'teacher', 'start') # may be paths
+NAMES_OF_FILES = ('mix', 'pretrained', 'teacher', 'start', 'dirt') # may be paths
 
 @dataclass(frozen=True)
 class Recipe:

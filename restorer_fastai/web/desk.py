@@ -31,7 +31,8 @@ def check_limits(
     limits:AppLimits, # What it may be
 ):
     "Raise `PhotoError` when a file is over the limits. What is no photo passes: the reader can say more about it."
-    size = path.stat().st_size/1e6
+    try: size = path.stat().st_size/1e6
+    except OSError as e: raise PhotoError(path, f'it is not there any more ({e.strerror})', 'Send it again.') from e
     if size > limits.megabytes: raise PhotoError(path, f'{size:.1f} MB, the limit is {limits.megabytes:g} MB', 'Save it as JPEG.')
     try:
         with Image.open(path) as im: pixels = im.width*im.height/1e6

@@ -7,11 +7,14 @@ __all__ = ['import_gradio', 'page_style', 'app_page']
 
 # %% ../../nbs/92_web.page.ipynb #e96998d5
 import os, re
+from pathlib import Path
 
 from ..photo.errors import RestorerError
 from ..photo.files import is_photo, PHOTO_SUFFIXES, READ_ONLY
+from ..restore.files import why_failed
 from ..restore.options import RestoreOptions
 from .desk import Desk
+from .paint import EASEL, easel, PAINT_CSS, PAINT_SCRIPT, PAINT_BOX, painted_in, TIP, TIPS, TOOL, TOOLS, UNDO, ZOOM, ZOOMS
 from .studio import APP_EXAMPLES, MODE_WORDS, Studio
 
 # %% ../../nbs/92_web.page.ipynb #7a9dd982
@@ -80,7 +83,8 @@ def page_style(
 )->dict: # Keywords of `gradio.mount_gradio_app`
     "How the page looks, and what it does beyond Gradio."
     words = gr.I18n(en={'common.complete': 'Done', 'common.upload': 'Add photos'})
-    return dict(theme=_theme(gr), css=_CSS, head=f'<script>(() => {{{_SAY}{_DROP}}})();</script>', i18n=words)
+    scripts = ''.join(f'(() => {{{o}}})();' for o in (_SAY + _DROP, PAINT_SCRIPT)) # each with names of its own
+    return dict(theme=_theme(gr), css=_CSS + PAINT_CSS, head=f'<script>{scripts}</script>', i18n=words)
 
 # %% ../../nbs/92_web.page.ipynb #fcbe034e
 def _buttons(gr, *buttons):
@@ -95,6 +99,8 @@ def _inputs(gr):
     c['examples'] = _buttons(gr, *((f'Example: {o}', gr.Button, dict(size='sm', min_width=105)) for o in APP_EXAMPLES))
     c['mode'] = gr.Radio(modes, value='auto', label='What is it?', info='If the answer is wrong, you know better.')
     c['roll'] = gr.Checkbox(label='One roll of film', info='The negatives are from one film: they get one look.')
+    c['defects'] = gr.Checkbox(True, label='Look for scratches, tears and holes', info='What is found is shown afterwards, and you can change it with a brush.')
+    c['colorize'] = gr.Checkbox(True, label='Colours for black-and-white photos', info='They are guessed. Nobody knows them any more.')
     c['luma'] = gr.Checkbox(label='Only add colour', info='Keeps the brightness of every pixel, grain and scratches as well.', visible=False)
     c['strength'] = gr.Slider(0, 1, 1, step=.05, label='Strength', info='0: as it is; a negative is then only turned into a positive.')
     c['go'], c['stop'] = _buttons(gr, ('Restore', gr.Button, dict(variant='primary', min_width=120)), ('Stop', gr.Button, dict(min_width=80)))
@@ -111,38 +117,76 @@ def _outputs(gr):
     c['one'], c['all'] = _buttons(gr, ('Download this photo', *hidden), ('Download all (ZIP)', *hidden))
     return c
 
-# %% ../../nbs/92_web.page.ipynb #9d531d9f
-def _wishes_for(mode):
-    "Whether a mode goes with `Only add colour`, and with `One roll of film`."
-    return mode == 'black_and_white', mode in ('auto', 'negative')
+# %% ../../nbs/92_web.page.ipynb #05096f45
+_HOW = ('What is red was filled from around it. Rub out with the eraser what is no damage, paint over what was missed, a little wider than it is; then *Again*. '
+    'What is painted is filled, and nothing else.')
 
-def _options_of(mode, strength, luma):
+def _radio(gr, label, choices, value, name): return gr.Radio([*choices], value=value, label=label, elem_id=name, min_width=150, interactive=True)
+
+def _editor(gr):
+    "The mask over the photo, and what is done with it."
+    with gr.Accordion('What was taken for damage', open=False, visible=False, elem_id='damage') as fold:
+        gr.Markdown(_HOW)
+        with gr.Row(): _radio(gr, 'Tool', TOOLS, TOOLS[0], TOOL), _radio(gr, 'How wide', TIPS, [*TIPS][1], TIP), _radio(gr, 'Zoom', ZOOMS, ZOOMS[0], ZOOM)
+        c = dict(damage=fold, easel=gr.Markdown(elem_id=EASEL), painted=gr.Textbox(label='What is painted', elem_id=PAINT_BOX))
+        small = dict(size='sm', min_width=120)
+        _, c['back'] = _buttons(gr, ('Undo a stroke', gr.Button, dict(small, elem_id=UNDO)), ('Back to what was found', gr.Button, small))
+        c['again'], = _buttons(gr, ('Again, with this mask', gr.Button, dict(variant='primary', min_width=120)))
+        c['mask'], c['sent'] = _buttons(gr, ('Download the mask (PNG)', gr.DownloadButton, small), ('Take a mask from a file', gr.UploadButton, dict(small, file_types=['image'])))
+    return c
+
+# %% ../../nbs/92_web.page.ipynb #9d531d9f
+def _wishes_for(mode, colorize=True):
+    "Whether a mode, and whether colours are wanted, go with `Only add colour`, and with `One roll of film`."
+    return bool(mode == 'black_and_white' and colorize), mode in ('auto', 'negative')
+
+def _options_of(mode, strength, luma, defects=True, colorize=True):
     "What the left side says, as options. Raises `RestorerError` for what cannot be."
-    return RestoreOptions(None if mode == 'auto' else mode, strength=strength, keep_luma=bool(luma and _wishes_for(mode)[0]))
+    luma = bool(luma and _wishes_for(mode, colorize)[0])
+    return RestoreOptions(None if mode == 'auto' else mode, strength=strength, keep_luma=luma, defects=bool(defects), colorize=bool(colorize))
 
 # %% ../../nbs/92_web.page.ipynb #51afc4bd
+_SHOWN, _RESULT = ('choice', 'part'), ('compare', 'one', 'damage', 'easel', 'mask') # outputs that tell of the list, and of one result
+
+def _result(gr, o):
+    "What the outputs of `_RESULT` show for a result."
+    if o is None: return gr.update(value=None, visible=False), gr.update(value=None, visible=False), gr.update(visible=False), '', None
+    return gr.update(value=(o.before, o.after), visible=True), gr.update(value=o.file, visible=True), gr.update(visible=True), easel(o.before, o.paint), o.mask
+
 def _shown(gr, results, i):
-    "What the outputs `choice, compare, part, one` show for result `i`."
+    "What the outputs of `_SHOWN` and `_RESULT` show for result `i`."
     names = [(f'{n + 1}. {o.name}', n) for n, o in enumerate(results)]
     there = bool(results)
-    return (gr.update(choices=names, value=i if there else None, visible=len(results) > 1),
-            gr.update(value=(results[i].before, results[i].after) if there else None, visible=there), gr.update(visible=there),
-            gr.update(value=results[i].file if there else None, visible=there))
+    return (gr.update(choices=names, value=i if there else None, visible=len(results) > 1), gr.update(visible=there), *_result(gr, results[i] if there else None))
 
 # %% ../../nbs/92_web.page.ipynb #10384e95
 def _work(gr, studio):
-    "What the button *Restore* does; the results go to `told, choice, compare, part, one, all`."
-    def work(files, mode, strength, luma, roll, request:gr.Request, progress=gr.Progress()):
+    "What the button *Restore* does; the results go to `told`, those of `_shown`, and `all`."
+    def work(files, mode, strength, luma, defects, colorize, roll, request:gr.Request, progress=gr.Progress()):
         key, lines = request.session_hash, []
         results = studio.desk.visitor(key).results
         def told(share, text): progress(share, desc=text)
         try:
-            for lines in studio.restore(key, files, _options_of(mode, strength, luma), roll and _wishes_for(mode)[1], told):
+            for lines in studio.restore(key, files, _options_of(mode, strength, luma, defects, colorize), roll and _wishes_for(mode)[1], told):
                 yield f'<ul>{"".join(lines)}</ul>', *_shown(gr, results, len(results) - 1), gr.update(visible=False)
         except RestorerError as e: raise gr.Error(str(e), print_exception=False) from e
         done = f'<p>{len(results)} of {len(files)} restored.</p><ul>{"".join(lines)}</ul>'
         yield done, *_shown(gr, results, len(results) - 1), gr.update(value=studio.pack(key), visible=len(results) > 1)
     return work
+
+# %% ../../nbs/92_web.page.ipynb #cd4958ee
+def _again(gr, studio):
+    "What the button *Again* does; the results go to `told`, those of `_RESULT`, and `all`."
+    def again(i, painted, mode, strength, luma, colorize, request:gr.Request, progress=gr.Progress()):
+        key = request.session_hash
+        results = studio.desk.visitor(key).results
+        try:
+            paint = painted_in(painted or '', studio.result(key, i).paint)
+            line = studio.again(key, i, paint, _options_of(mode, strength, luma, False, colorize), lambda share, text: progress(share, desc=text))
+        except RestorerError as e: raise gr.Error(str(e), print_exception=False) from e
+        more = gr.update(value=studio.pack(key), visible=True) if len(results) > 1 else gr.update()
+        return f'<ul>{line}</ul>', *_result(gr, results[i]), more
+    return again
 
 # %% ../../nbs/92_web.page.ipynb #3b25e07a
 def _visitor(studio, request): return studio.desk.visitor(request.session_hash)
@@ -163,14 +207,16 @@ def _wire_photos(gr, studio, c):
 
 # %% ../../nbs/92_web.page.ipynb #bce860a0
 def _wire_work(gr, studio, c):
-    "The mode is chosen, *Restore* and *Stop* are pressed."
-    def wishes(mode): return [gr.update(visible=o) for o in _wishes_for(mode)]
+    "The mode is chosen, *Restore*, *Again* and *Stop* are pressed."
+    def wishes(mode, colorize): return [gr.update(visible=o) for o in _wishes_for(mode, colorize)]
     def stop(request:gr.Request): _visitor(studio, request).stop.set()
 
-    c['mode'].change(wishes, c['mode'], [c['luma'], c['roll']], queue=False, show_progress='hidden')
-    inputs = [c[o] for o in ('photos', 'mode', 'strength', 'luma', 'roll')]
-    outputs = [c[o] for o in ('told', 'choice', 'compare', 'part', 'one', 'all')]
-    c['go'].click(_work(gr, studio), inputs, outputs, concurrency_limit=1, show_progress_on=c['told'])
+    def named(*names): return [c[o] for o in names]
+    gr.on([c['mode'].change, c['colorize'].change], wishes, named('mode', 'colorize'), named('luma', 'roll'), queue=False, show_progress='hidden')
+    one_at_a_time = dict(concurrency_limit=1, concurrency_id='restore', show_progress_on=c['told'])
+    c['go'].click(_work(gr, studio), named('photos', 'mode', 'strength', 'luma', 'defects', 'colorize', 'roll'), named('told', *_SHOWN, *_RESULT, 'all'), **one_at_a_time)
+    c['again'].click(_again(gr, studio), named('choice', 'painted', 'mode', 'strength', 'luma', 'colorize'), named('told', *_RESULT, 'all'),
+        **one_at_a_time | dict(show_progress_on=named('told', 'easel')))
     c['stop'].click(stop, queue=False)
 
 # %% ../../nbs/92_web.page.ipynb #342c420e
@@ -179,11 +225,26 @@ def _wire_results(gr, studio, c):
     def show(i, request:gr.Request):
         results = _visitor(studio, request).results
         if i is None or not 0 <= i < len(results): return gr.skip()
-        return _shown(gr, results, i)[1], gr.update(value=results[i].file)
+        return _result(gr, results[i])
 
-    c['choice'].input(show, c['choice'], [c['compare'], c['one']], queue=False, show_progress='hidden')
+    c['choice'].input(show, c['choice'], [c[o] for o in _RESULT], queue=False, show_progress='hidden')
     c['part'].input(lambda part: gr.update(slider_position=part), c['part'], c['compare'], queue=False,
         show_progress='hidden', trigger_mode='always_last')
+
+# %% ../../nbs/92_web.page.ipynb #75c8f0a8
+def _wire_mask(gr, studio, c):
+    "The editor is to show what was found, or a mask that is sent."
+    def on_easel(show, *args):
+        try: result = show(*args)
+        except RestorerError as e: raise gr.Error(why_failed(e), print_exception=False) from e
+        return easel(result.before, result.paint)
+    def back(i, request:gr.Request): return on_easel(studio.show_found, request.session_hash, i)
+    def sent(i, path, request:gr.Request):
+        _visitor(studio, request).uploads.add(path)
+        return on_easel(studio.show_mask, request.session_hash, i, Path(path))
+
+    c['back'].click(back, c['choice'], c['easel'], show_progress='hidden') # by the queue, which shows errors
+    c['sent'].upload(sent, [c['choice'], c['sent']], c['easel'], show_progress='hidden')
 
 # %% ../../nbs/92_web.page.ipynb #5b30443b
 def app_page(
@@ -198,8 +259,8 @@ def app_page(
         gr.Markdown(f'# Restore photos\nDamaged, faded, black-and-white or negative. Your photos {where} the computer that runs this page.')
         with gr.Row():
             with gr.Column(scale=2, min_width=300): c = _inputs(gr)
-            with gr.Column(scale=3, min_width=300): c |= _outputs(gr)
-        for wire in _wire_photos, _wire_work, _wire_results: wire(gr, studio, c)
+            with gr.Column(scale=3, min_width=300): c |= _outputs(gr) | _editor(gr)
+        for wire in _wire_photos, _wire_work, _wire_results, _wire_mask: wire(gr, studio, c)
         def leave(request:gr.Request): studio.desk.leave(request.session_hash)
         page.unload(leave)
     return page.queue(max_size=studio.limits.waiting, api_open=False)

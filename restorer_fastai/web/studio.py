@@ -7,7 +7,7 @@ __all__ = ['MODE_WORDS', 'APP_EXAMPLES', 'AppResult', 'Studio']
 
 # %% ../../nbs/91_web.studio.ipynb #5dbd6364
 import html, secrets, shutil, time, zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,13 @@ from ..photo.reading import read_photo
 from ..photo.samples import sample_photo
 from ..photo.writing import write_photo
 from ..restore.files import restore_job, why_failed
+from ..restore.invented import FILLED, invented_path, read_invented
+from ..restore.look import Seen
 from ..restore.options import RestoreOptions
 from ..restore.plan import Job
 from ..restore.roll import look_at_roll
 from .desk import AppLimits, check_limits, Desk, Visitor
+from .paint import fit_mask, foreign_mask, load_mask, save_mask, save_paint
 
 # %% ../../nbs/91_web.studio.ipynb #30ccc4e8
 @dataclass
@@ -36,12 +39,28 @@ class AppResult:
     file:Path # The result, at full size
     before:Path # Small, for the browser
     after:Path # Small, for the browser
+    photo:Path # What was restored
+    mask:Path # What was filled, as large as the photo, white on black
+    first:Path # The same of the first run, before anybody has painted
+    shown:Path # The mask that the editor shows, at full size: one of these two, or one that the visitor sent
+    paint:Path # The same, small, for the browser
+    seen:Seen|None=None # What was seen in it as one of a roll
 
 def _preview(path, photo, longest=1600):
     "Write a photo file as a JPEG that a browser shows quickly."
     im = Image.fromarray(read_photo(photo))
     im.thumbnail((longest, longest), reducing_gap=2)
     return write_photo(path, np.asarray(im), quality=90)
+
+# %% ../../nbs/91_web.studio.ipynb #911eaee2
+def _filled(path, scale):
+    "Which pixels of a photo were filled; `path` is where the marks of its result lie, which may be larger."
+    return (read_invented(path)[0][::scale, ::scale] & FILLED) > 0
+
+def _paint_of(mask, before):
+    "Write a mask as paint for the picture `before`, beside it."
+    with Image.open(before) as im: shape = im.size[::-1]
+    return save_paint(before.with_name(f'{secrets.token_hex(8)}.png'), mask, shape)
 
 # %% ../../nbs/91_web.studio.ipynb #35f526ac
 class _Stopped(Exception): "The visitor pressed stop, or left."
@@ -72,12 +91,15 @@ class Studio:
     )->AppResult:
         "Restore one photo. Raises `PhotoError` for a photo that cannot be read or is over the limits, `RestorerError` for wishes that do not fit it."
         check_limits(src, self.limits)
-        job = Job(src, result_path(src, src, folder/'result'), mask=options.mask)
+        result = result_path(src, src, folder/'result')
+        job = Job(src, result, invented_path(result), options.mask)
         watch = _watch(visitor, time.monotonic() + self.limits.seconds, on_tile)
         try: o = restore_job(self.restorer, job, options, seen=seen, on_tile=watch)
         except TimeoutError:
             raise PhotoError(src, f'not done after {self.limits.seconds:g} seconds', 'Scale it down, or use `restorer restore`.') from None
-        return AppResult(src.name, o.mode, o.notes, o.result, _preview(folder/'before.jpg', src), _preview(folder/'after.jpg', o.result))
+        before, mask = _preview(folder/'before.jpg', src), _filled(job.invented, self.restorer.scale)
+        whole = save_mask(folder/'mask'/f'{src.stem}.png', mask)
+        return AppResult(src.name, o.mode, o.notes, o.result, before, _preview(folder/'after.jpg', o.result), src, whole, whole, whole, _paint_of(mask, before), seen)
 
 # %% ../../nbs/91_web.studio.ipynb #cb4b0763
 MODE_WORDS = dict(photo='colour photo', black_and_white='black and white', negative='negative')
@@ -149,6 +171,87 @@ def restore(self:Studio,
         if visitor.gone: shutil.rmtree(visitor.drawer, ignore_errors=True)
 
 # %% ../../nbs/91_web.studio.ipynb #afda94ae
+@patch
+def result(self:Studio,
+    key:str, # The visitor's
+    i:int, # Which of its results, from 0 on
+)->AppResult:
+    "One result of a visitor. Raises `RestorerError` when it is not there."
+    results = self.desk.visitor(key).results
+    if isinstance(i, int) and 0 <= i < len(results): return results[i]
+    raise RestorerError('This photo is not in the list any more: restore it first.')
+
+def _seen_before(result, options):
+    "What was seen in a photo as one of a roll, if that still holds for how it is to be restored."
+    return result.seen if result.seen and options.mode in (None, result.seen.mode) else None
+
+def _share(mask):
+    "How much a mask marks, in words."
+    return f'{100*mask.mean():.2g} %' if mask.any() else 'nothing'
+
+def _let_show(result, path):
+    "Let the editor show a mask."
+    result.shown, result.paint = path, _paint_of(load_mask(path), result.before)
+    return result
+
+def _take_place(visitor, old, new):
+    "Put a result in the place of an older one of the same photo, whose first mask it keeps."
+    new.first = shutil.copy(old.first, new.before.with_name('first.png'))
+    visitor.results[visitor.results.index(old)] = new
+    shutil.rmtree(old.file.parents[1], ignore_errors=True)
+
+@patch
+def again(self:Studio,
+    key:str, # The visitor's
+    i:int, # Which of its results
+    painted:np.ndarray, # uint8 (h, w): how opaque the paint is, in whatever size the editor worked at
+    options:RestoreOptions=RestoreOptions(), # How to restore it; of the mask and of `defects` nothing is taken
+    tell=lambda share, text: None, # Called with the share that is done and what is being done
+)->str: # A line of HTML
+    "Restore one photo once more, and fill what is painted and nothing else. Raises `RestorerError` for a photo that is not there, or a mask of another shape."
+    visitor, old = self.desk.visitor(key), self.result(key, i)
+    folder = visitor.drawer/secrets.token_hex(8)/'0'
+    mask = fit_mask(painted, load_mask(old.shown))
+    if options.keep_luma: raise RestorerError('Only to add colour keeps the brightness of every pixel, and damage with it: nothing can be filled.')
+    whole = save_mask(folder/'painted.png', mask, clear=True)
+    options = replace(options, mask=whole if mask.any() else None, defects=False)
+    visitor.stop.clear()
+    try:
+        new = self.one(visitor, old.photo, folder, options, _seen_before(old, options), lambda done, total: tell(done/total, f'again: {old.name}'))
+        _take_place(visitor, old, _let_show(new, whole))
+        return _line(old.name, '; '.join([f'restored again; {_share(load_mask(new.mask))} filled', *new.notes]))
+    except WeightsError: raise
+    except _Stopped: return _line(old.name, 'stopped, and still as it was', True)
+    except Exception as e: return _line(old.name, f'{why_failed(e)} It is still as it was.', True) # whatever a decoder comes up with
+    finally:
+        if not any(o.file.is_relative_to(folder) for o in visitor.results): shutil.rmtree(folder.parent, ignore_errors=True)
+        if visitor.gone: shutil.rmtree(visitor.drawer, ignore_errors=True)
+
+# %% ../../nbs/91_web.studio.ipynb #aee9df91
+@patch
+def show_found(self:Studio,
+    key:str, # The visitor's
+    i:int, # Which of its results
+)->AppResult:
+    "Let the editor show what was found in a photo at first. Raises `RestorerError` for a photo that is not there."
+    result = self.result(key, i)
+    return _let_show(result, result.first)
+
+@patch
+def show_mask(self:Studio,
+    key:str, # The visitor's
+    i:int, # Which of its results
+    sent:Path, # A picture that was painted elsewhere
+)->AppResult:
+    "Let the editor show a mask that the visitor sent. Raises as `foreign_mask`, and `PhotoError` for one over the limits."
+    result = self.result(key, i)
+    check_limits(sent, self.limits)
+    mask = foreign_mask(sent, load_mask(result.mask).shape)
+    return _let_show(result, save_mask(result.before.with_name('sent.png'), mask))
+
+# %% ../../nbs/91_web.studio.ipynb #564cbb64
+_ZIP = 'restored.zip'
+
 def _unlike(name, taken):
     "A file name that is not among those `taken`, in whatever letters."
     path, n = Path(name), 1
@@ -160,9 +263,11 @@ def pack(self:Studio,
     key:str, # The visitor's
 )->Path|None: # The file, in the drawer of the visitor; None when there is nothing to pack
     "All results of a visitor as a ZIP file."
-    results, taken = self.desk.visitor(key).results, set()
-    if not results: return None
-    path = results[0].file.parents[2]/'restored.zip'
+    visitor, taken = self.desk.visitor(key), set()
+    for old in visitor.drawer.glob(f'*/{_ZIP}'): shutil.rmtree(old.parent)
+    if not (results := visitor.results): return None
+    path = visitor.drawer/secrets.token_hex(8)/_ZIP
+    path.parent.mkdir()
     with write_beside(path) as beside, zipfile.ZipFile(beside, 'w') as z: # photos are compressed already
         for file in (o.file for o in results):
             name = _unlike(file.name, taken)
