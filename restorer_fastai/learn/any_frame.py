@@ -255,9 +255,10 @@ class AnyFrameLoss:
         apart = ((turned - truth).abs()*inside).sum((1, 2, 3))/(3*inside.sum((1, 2, 3))).clamp(min=1)
         return (apart*weight).mean()
 
-# %% ../../nbs/44a_learn.any_frame.ipynb #a897029c
+# %% ../../nbs/44a_learn.any_frame.ipynb #89566f1a
 class AnyFrameData(torch.utils.data.Dataset):
     "Photo files as frames, each time others; with a seed, each time the same."
+    n_inp = 1 # of what an item holds, the first goes into the network
     def __init__(self,
         photos:list, # Paths of clean photos
         size:int=144, # Side of the square, px
@@ -269,7 +270,7 @@ class AnyFrameData(torch.utils.data.Dataset):
     def __getitem__(self, i): # frame (3, H, W), truth (3, H, W), kind, inside (1, H, W), sided
         o = any_frame(to_float(read_photo(self.photos[i])), np.random.default_rng(None if self.seed is None else (self.seed, i)), size=self.size)
         frame, truth = (torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))) for x in (o.frame, o.truth))
-        return frame, truth, o.kind, torch.from_numpy(o.inside)[None].float(), float(o.sided)
+        return frame, truth, o.kind, torch.from_numpy(o.inside)[None].float(), torch.tensor(float(o.sided))
 
 def any_frame_dls(
     train:list, # Paths of clean photos
@@ -280,11 +281,9 @@ def any_frame_dls(
     **kwargs # For `DataLoaders.from_dsets`: `num_workers`, `device`
 ) -> DataLoaders: # Batches of (frame, truth, kind, inside, sided)
     "Frames that change all the time to learn from, and others, which stay, to look how it goes."
-    dls = DataLoaders.from_dsets(AnyFrameData(train, size), AnyFrameData(valid, size, seed), bs=bs, **(dict(num_workers=0) | kwargs))
-    for dl in dls: dl.n_inp = 1
-    return dls
+    return DataLoaders.from_dsets(AnyFrameData(train, size), AnyFrameData(valid, size, seed), bs=bs, **(dict(num_workers=0) | kwargs))
 
-# %% ../../nbs/44a_learn.any_frame.ipynb #db343329
+# %% ../../nbs/44a_learn.any_frame.ipynb #e3d79b1b
 def _sign_of(answer, truth, kind, inside, sided): return sign_accuracy(answer, truth, kind)
 def _kind_of(answer, truth, kind, inside, sided): return kind_accuracy(answer, truth, kind)
 _sign_of.__name__, _kind_of.__name__ = 'sign_accuracy', 'kind_accuracy'
@@ -308,4 +307,4 @@ def lite_frame_learner(
     if net is None:
         net = LiteFrameNet()
         net.encoder.load_state_dict(load_lite(weights).state_dict())
-    return part_learner(dls, FrameStudent(net), AnyFrameLoss(net), splitter=eyes_and_heads, **(dict(metrics=[_sign_of, _kind_of]) | kwargs))
+    return part_learner(dls, FrameStudent(net), AnyFrameLoss(net), splitter=eyes_and_heads, **(dict(metrics=[_sign_of, _kind_of], train_bn=False) | kwargs))
