@@ -20,6 +20,7 @@ from ..degrade.registry import *
 from ..degrade.damage import *
 from ..degrade.marks import *
 from ..degrade.film import *
+from ..degrade.any_film import *
 from ..degrade.mixes import *
 from ..degrade.gallery import *
 from ..nets.blocks import *
@@ -64,6 +65,7 @@ from ..score.tables import *
 from ..score.benchmark import *
 from ..score.material import *
 from ..score.harm import *
+from ..score.other_film import *
 from ..learn.losses import *
 from ..learn.learner import *
 from ..learn.callbacks import *
