@@ -31,7 +31,7 @@ from restorer_fastai.degrade.mixes import apply_steps, load_mix
 from restorer_fastai.photo.pixels import to_float, to_tensor, to_uint8
 from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.progress import with_progress
-from restorer_fastai.learn.any_frame import faded_print
+from restorer_fastai.learn.any_frame import faded
 from restorer_fastai.learn.frame import kind_of
 from restorer_fastai.nets.frame import FRAME_KINDS
 from restorer_fastai.nets.frame_lite import negative_margin
@@ -129,7 +129,7 @@ def fading_markdown(restorer, paths, seed):
     for group, files in paths.items():
         for path in files:
             clean = to_float(read_photo(path))
-            old = to_uint8(faded_print(clean, np.random.default_rng(zlib.crc32(f'{seed} {path.name}'.encode()))))
+            old = to_uint8(faded(clean, np.random.default_rng(zlib.crc32(f'{seed} {path.name}'.encode()))))
             (back, kind), (same, whole) = mended(restorer, old), mended(restorer, to_uint8(clean))
             rows.append(dict(group=group, found=kind == 'faded_photo', touched=whole != 'photo', before=apart(to_float(old), clean), after=apart(back, clean), harm=apart(same, clean)))
     lines = [['group', 'photos', 'faded: found', 'PSNR before', 'after', 'ΔE before', 'after', 'whole: touched', 'ΔE'], ['---', *['--:']*8]]
