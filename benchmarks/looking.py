@@ -80,7 +80,7 @@ def groups_of(positives, negatives, turned, other_film, leave_out, limit, seed):
     "(group, name, picture, is it a negative?) of all real pictures that were given."
     def drawn(path): return zlib.crc32(f'{seed} {path.name}'.encode())
     makers = ((positives, '', False, lambda img, path: img), (negatives, '', True, lambda img, path: img), (turned, ' turned', True, lambda img, path: 255 - to_uint8(to_float(img))),
-              (other_film, ' on film', True, lambda img, path: to_uint8(other_negative(to_float(img), drawn(path))[0])))
+              (other_film, ' on film', True, lambda img, path: to_uint8(other_negative(to_float(img), drawn(path)).scan)))
     for given, suffix, negative, make in makers:
         for group, paths in real_paths(given, leave_out, limit).items():
             for path in paths: yield group + suffix, path.name, make(read_photo(path), path), negative
