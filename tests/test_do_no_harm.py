@@ -1,5 +1,4 @@
 "First, do no harm: a quick choice of pictures in which nothing is damaged, through the reference weights as the command restores them."
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +9,6 @@ import pytest
 from restorer_fastai.photo.writing import write_photo
 from restorer_fastai.score.harm import Limits, do_no_harm, group_broken
 from restorer_fastai.score.material import QUICK, specimens
-
-pytestmark = pytest.mark.skipif(os.environ.get('RESTORER_LANE') == 'latest', reason='restoring is the same in both lanes: minutes saved')
 
 SCRIPT = Path(__file__).resolve().parent.parent/'benchmarks'/'do_no_harm.py'
 _COLOURED, _SMOOTHED = 'it is taken for black-and-white and coloured', 'grain and the noise of JPEG are smoothed'
