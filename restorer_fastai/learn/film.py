@@ -12,8 +12,8 @@ from fastai.data.all import DataLoaders
 from fastcore.meta import delegates
 from torch import Tensor, nn
 from torch.nn import functional as F
-from ..degrade.any_film import any_film_negative
-from ..degrade.film import STOCKS, film_border, film_negative
+from ..degrade.film import STOCKS, film_border
+from ..degrade.mixes import apply_steps
 from ..degrade.registry import draw_step
 from .generator import part_learner, part_of
 from .learner import RestoringLearner
@@ -46,8 +46,8 @@ def film_lesson(
 ) -> tuple: # Scan (3, H, W), mask (1, H, W), base (3,), photo (3, H, W), where it counts (1, H, W): float32; is it colourless, 0. or 1.
     "Put a photo on film."
     step = _step(rng)
-    name, how = step['name'], {k: v for k, v in step.items() if k != 'name'}
-    scan = (film_negative if name == 'film_negative' else any_film_negative)(clean, **how)
+    name = step['name']
+    scan = apply_steps(clean, [step])
     grey = STOCKS[step['stock']].mono if name == 'film_negative' else step['film'] == 'silver'
     label = film_border(scan.shape, step['border'], step['border_width'], step['seed'])
     mask = cv2.dilate((label > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
