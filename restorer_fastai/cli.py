@@ -62,7 +62,7 @@ def calm_threads():
     if not {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'} & {*os.environ}: os.environ.update(WAITING)
 
 # %% ../nbs/99_cli.ipynb #70714f57
-_GO_ON = 'build', 'train', 'restore', 'votes' # commands that go on where they were stopped
+_GO_ON = 'build', 'train', 'restore', 'oldphoto', 'votes' # commands that go on where they were stopped
 
 class Commands(TyperGroup):
     "A group of commands that answers an error with one line on stderr and exit code 1. With RESTORER_DEBUG=1 it shows where."
