@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from ..baselines.picture import find_picture_mask
 from ..nets.colour import luma
 from ..nets.film import film_vector
 from ..nets.frame import FRAME_KINDS, MODES, colour_transform, may_be_negative
@@ -154,6 +153,7 @@ def film_frame(
     thumb, # Tensor (1, 3, h, w) in [0, 1]: the whole scan
 )->FilmFrame:
     "What in a scan is picture, and which colour the film has."
+    from restorer_fastai.baselines.picture import find_picture_mask # here: OpenCV takes a moment to load
     picture, base = find_picture_mask(from_tensor(thumb))
     mask = torch.from_numpy(~picture)[None, None].to(thumb)
     return FilmFrame(thumb, mask, thumb.new_full((1, 3), torch.nan) if base is None else torch.from_numpy(base)[None].to(thumb))
