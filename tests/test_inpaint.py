@@ -20,10 +20,11 @@ ROOT = Path(__file__).parent.parent
 
 def run(*words): return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, cwd=ROOT)
 
+@pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='only Linux tells')
 def test_memory_for_24_megapixels():
     "At most 1.5 GiB + 24 bytes a pixel, with holes that begin at half the size and a scratch across the photo."
     code = '''
-import json, resource
+import json
 import numpy as np
 from restorer_fastai.oldphoto.inpaint import inpaint, InpaintNet
 from restorer_fastai.photo.samples import sample_photo
@@ -32,7 +33,8 @@ mask = np.zeros(photo.shape[:2], np.uint8)
 mask[1000:1150, 2000:2150] = 1
 mask[2500:2504, 100:900] = 1
 filled = inpaint(InpaintNet(largest_hole=40), photo, mask)
-print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024, bool((filled == photo)[mask == 0].all()), bool((filled != photo)[mask > 0].any())]))
+peak = next(int(o.split()[1]) for o in open('/proc/self/status') if o.startswith('VmHWM')) # getrusage would begin with the peak of whoever started this
+print(json.dumps([peak/1024, bool((filled == photo)[mask == 0].all()), bool((filled != photo)[mask > 0].any())]))
 '''
     done = run('-c', code)
     assert not done.returncode, done.stderr
