@@ -1,5 +1,6 @@
-"What several tests use: the sample photos, and small networks."
+"What several tests use: the sample photos, small networks, and a browser."
 import os
+import shutil
 
 os.environ['RESTORER_QUICK'] = '1'
 os.environ['NO_ALBUMENTATIONS_UPDATE'] = '1'
@@ -26,3 +27,20 @@ def tiny_model(tmp_path_factory):
     path = tmp_path_factory.mktemp('model')/'model.safetensors'
     save_weights(path, build_network(NetConfig(arch='resnet18')), {})
     return path
+
+CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+
+def missing(what):
+    "Skip what needs a browser; where all tests have to run, fail."
+    everything = os.environ.get('CI') and os.environ.get('RESTORER_LANE') == 'dev'
+    (pytest.fail if everything else pytest.skip)(f'the page is tested in a browser, and {what}')
+
+@pytest.fixture(scope='module')
+def browser():
+    if CHROMIUM is None: missing('Chromium is not installed: apt-get install chromium')
+    try: from playwright.sync_api import sync_playwright
+    except ImportError: missing('playwright is not installed: pip install playwright')
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox', '--host-resolver-rules=MAP *.test 127.0.0.1'])
+        yield browser
+        browser.close()

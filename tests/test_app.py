@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +24,6 @@ from restorer_fastai.photo.samples import sample_photo
 from restorer_fastai.photo.writing import write_photo
 
 pytest.importorskip('gradio', reason='the page needs Gradio: pip install "restorer_fastai[app]"')
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 RESTORER = Path(sys.executable).with_name('restorer')
 SOON = 120_000 # ms: longer than anything here takes on a busy machine
 
@@ -90,21 +88,6 @@ def server(home, model, tmp_path_factory):
         yield url
     assert not list(home.iterdir()) # nothing stays
     assert not (ears/'calls').exists(), (ears/'calls').read_text()
-
-def missing(what):
-    "Skip what needs a browser; where all tests have to run, fail."
-    everything = os.environ.get('CI') and os.environ.get('RESTORER_LANE') == 'dev'
-    (pytest.fail if everything else pytest.skip)(f'the page is tested in a browser, and {what}')
-
-@pytest.fixture(scope='module')
-def browser():
-    if CHROMIUM is None: missing('Chromium is not installed: apt-get install chromium')
-    try: from playwright.sync_api import sync_playwright
-    except ImportError: missing('playwright is not installed: pip install playwright')
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox', '--host-resolver-rules=MAP *.test 127.0.0.1'])
-        yield browser
-        browser.close()
 
 @pytest.fixture
 def visit(server, browser):

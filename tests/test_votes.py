@@ -3,7 +3,6 @@ import csv
 import io
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from restorer_fastai.photo.samples import sample_photo
 from restorer_fastai.photo.writing import write_photo
 
 pytest.importorskip('starlette', reason='the page needs a server: pip install "restorer_fastai[votes]"')
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 RESTORER = Path(sys.executable).with_name('restorer')
 SOON = 120_000 # ms: longer than anything here takes on a busy machine
 SECRETS = 'zebra', 'walrus', 'heron', 'pelican' # what the folders of the candidates, the original, the reference are called; no such word may be seen
@@ -55,21 +53,6 @@ def refused(*args, cwd, code=1):
 
 def votes_in(path):
     with open(path, newline='', encoding='utf-8') as f: return list(csv.DictReader(f))
-
-def missing(what):
-    "Skip what needs a browser; where all tests have to run, fail."
-    everything = os.environ.get('CI') and os.environ.get('RESTORER_LANE') == 'dev'
-    (pytest.fail if everything else pytest.skip)(f'the page is tested in a browser, and {what}')
-
-@pytest.fixture(scope='module')
-def browser():
-    if CHROMIUM is None: missing('Chromium is not installed: apt-get install chromium')
-    try: from playwright.sync_api import sync_playwright
-    except ImportError: missing('playwright is not installed: pip install playwright')
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox', '--host-resolver-rules=MAP *.test 127.0.0.1'])
-        yield browser
-        browser.close()
 
 class Page:
     "A tab in which somebody votes; notes all that it got, and all that went wrong."
