@@ -33,8 +33,7 @@ from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.progress import with_progress
 from restorer_fastai.learn.any_frame import faded
 from restorer_fastai.learn.frame import kind_of
-from restorer_fastai.nets.frame import FRAME_KINDS
-from restorer_fastai.nets.frame_lite import negative_margin
+from restorer_fastai.nets.frame import FRAME_KINDS, negative_margin
 from restorer_fastai.nets.weights import load_weights
 from restorer_fastai.restore.look import look_at, thumbnail, turn_colours
 from restorer_fastai.score.other_film import other_negative

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MODES', 'FRAME_KINDS', 'LEVELS', 'FREE', 'TURNED', 'STRETCHED', 'NEGATIVE_ODDS', 'CAUTION', 'allowed_kinds',
            'apply_curves', 'colour_transform', 'colour_statistics', 'flag_of', 'first_guess', 'second_opinion',
-           'unless_in_doubt', 'choose_kind', 'FrameLooker', 'FrameNet', 'least_negative', 'Context', 'may_be_negative',
-           'LooksFirst']
+           'unless_in_doubt', 'choose_kind', 'FrameLooker', 'FrameNet', 'negative_margin', 'least_negative', 'Context',
+           'may_be_negative', 'LooksFirst']
 
 # %% ../../nbs/23_nets.frame.ipynb #54dff015
 import math
@@ -148,6 +148,14 @@ class FrameLooker(nn.Module):
     "Says what a frame is and how its colours are to be turned: has `features`, `kind`, `opinion` and `transform`; looks more than once if `twice`."
     twice = True
 
+    def squeeze(self,
+        frame:Tensor, # (N, 3, h, w)
+        size:int|None=None, # Side of the square; None: the one that it learned with
+    ) -> Tensor: # (N, 3, size, size)
+        "Whole frames as squares."
+        square = (size or self.size,)*2
+        return frame if frame.shape[-2:] == square else F.interpolate(frame, square, mode='bilinear', antialias=True, align_corners=False)
+
 class FrameNet(FrameLooker):
     "A ResNet18 and colour statistics that say what a frame is and how its colours are to be turned."
     architecture, scale, expects, gives = 'frame', 1, 'rgb', 'frame' # see `28_nets.architectures`
@@ -175,9 +183,7 @@ def features(self:FrameNet,
     size:int|None=None, # Side of the square; None: the one that it learned with
 ) -> tuple: # Features (N, 512 + statistics), quantiles (N, 3, levels)
     "What is seen, before anything is decided."
-    square = (size or self.size,)*2
-    if frame.shape[-2:] != square:
-        frame = F.interpolate(frame, square, mode='bilinear', antialias=True, align_corners=False)
+    frame = self.squeeze(frame, size)
     with torch.autocast(frame.device.type, self.compute_dtype, enabled=self.compute_dtype is not None): seen = self.body((frame - .45)/.25)
     quantiles, correlations = colour_statistics(frame)
     return torch.cat([seen.float(), quantiles.flatten(1)*2 - 1, correlations], 1), quantiles
@@ -194,13 +200,19 @@ def transform(self:FrameNet,
     return first_guess(quantiles, kind, self.knots) + flag_of(FREE, kind)*learned
 
 # %% ../../nbs/23_nets.frame.ipynb #3891381c
+def negative_margin(
+    logits:Tensor, # (..., kinds)
+) -> Tensor: # (...): logit of "it is a negative"
+    "How much likelier a frame is a negative than not."
+    turned = torch.tensor(TURNED, device=logits.device)
+    return logits[..., turned].logsumexp(-1) - logits[..., ~turned].logsumexp(-1)
+
 def least_negative(
     views:Tensor, # (views, N, kinds): logits of the same frames; the last one of what lies inside their rim
 ) -> Tensor: # (N, kinds)
     "The mean of several opinions; of what looks like a negative that one which is least sure of it."
     turned, mean = torch.tensor(TURNED, device=views.device), views[:-1].mean(0)
-    margin = views[..., turned].logsumexp(-1) - views[..., ~turned].logsumexp(-1)
-    least = views.gather(0, margin.argmin(0)[None, :, None].expand(1, -1, views.shape[2]))[0]
+    least = views.gather(0, negative_margin(views).argmin(0)[None, :, None].expand(1, -1, views.shape[2]))[0]
     return torch.where(turned[mean.argmax(1)][:, None], least, mean)
 
 # %% ../../nbs/23_nets.frame.ipynb #473540aa
