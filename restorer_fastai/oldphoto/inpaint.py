@@ -21,9 +21,9 @@ from ..degrade.damage import coarse_noise
 from ..nets.blocks import InFloat32
 from ..nets.holes import fill_holes
 from ..photo.errors import WeightsError
-from ..photo.pixels import from_tensor, to_float, to_tensor, to_uint8
+from ..photo.pixels import from_tensor, to_float, to_tensor
 from ..restore.masks import as_mask, doubts_of_mask
-from ..restore.pixels import in_its_kind
+from ..restore.pixels import in_its_kind, in_type_of
 from ..restore.tiles import in_strips, TiledNet
 
 # %% ../../nbs/71_oldphoto.inpaint.ipynb #ce5a99ea
@@ -193,11 +193,6 @@ def measure_grain(
     return cov/(2*(1 - rho)), 0. if rho < .02 else float(np.sqrt(-.25/np.log(rho)))
 
 # %% ../../nbs/71_oldphoto.inpaint.ipynb #fa838cb6
-def _like(y, img):
-    "float32 `y` in the pixel type of `img`."
-    if img.dtype == np.uint8: return to_uint8(y)
-    return np.rint(y.clip(0, 1)*65535).astype(np.uint16) if img.dtype == np.uint16 else y.clip(0, 1)
-
 _CELL, _AROUND = 128, 64 # px
 
 def _grain(img, mask, y, x, seed):
@@ -217,7 +212,7 @@ def _add_grain(out, img, mask, strength, seed):
             here = np.s_[y:y + _CELL, x:x + _CELL]
             lost = mask[here]
             if not lost.any() or (grain := _grain(img, mask, y, x, seed)) is None: continue
-            out[here][lost] = _like(to_float(out[here][lost]) + strength*grain[lost], out)
+            out[here][lost] = in_type_of(out, to_float(out[here][lost]) + strength*grain[lost])
 
 # %% ../../nbs/71_oldphoto.inpaint.ipynb #71b7b4a4
 TOO_LARGE = 'a hole is {:.0f} px deep, and the largest in training was {:.0f}: what is inside it is only a smooth guess'
@@ -255,7 +250,7 @@ def _inpaint_array(tiled, photo, mask, grow, grain, seed, notes, on_tile):
     if not mask.any(): return out
     for top, strip in _painted(tiled, photo, mask, tiled.net.config['largest_hole'] or USUAL_REACH, on_tile):
         rows = np.s_[top:top + len(strip)]
-        out[rows][mask[rows]] = _like(strip[mask[rows]], out)
+        out[rows][mask[rows]] = in_type_of(out, strip[mask[rows]])
     if grain: _add_grain(out, photo, mask, grain, seed)
     return out
 

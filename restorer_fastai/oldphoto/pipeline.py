@@ -8,20 +8,18 @@ __all__ = ['WISHES', 'MASKS', 'NO_DEFECTS', 'OldPhotos', 'OldPhoto']
 # %% ../../nbs/73_oldphoto.pipeline.ipynb #31ba74c3
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from PIL import Image
-from ..photo.disk import write_beside
-from ..photo.errors import PhotoError, WeightsError
+from ..photo.errors import WeightsError
 from ..photo.progress import progress_bar
 from ..photo.reading import open_photo
 from ..restore.album import restore_album
 from ..restore.files import why_failed
 from ..restore.look import look_at, uncoloured
+from ..restore.masks import save_mask
 from ..restore.options import AlbumOptions, RestoreOptions
-from ..restore.pixels import as_photo, in_its_kind, restore_array, what_to_do
+from ..restore.pixels import array_of, in_its_kind, restore_array, what_to_do
 from ..restore.plan import plan_album
 from ..restore.restorer import Restorer
 
@@ -62,18 +60,10 @@ def find(self:OldPhoto,
     mode:str|None=None, # What you know about it, as for `Restorer.restore`
 )->np.ndarray: # bool (H, W)
     "The defects of a photo: a mask to look at, to change, and to hand to `restore`. Raises as `Restorer.restore`."
-    img = _as_array(photo)
+    img = array_of(photo)
     mask = _look_and_mask(self.restorer, img, mode, None)[1].mask
     return np.zeros(img.shape[:2], bool) if mask is None else mask > 127
 
-def _as_array(photo):
-    "A photo of any kind as numpy (H, W, 3)."
-    found = []
-    def keep(img):
-        found.append(img)
-        return img
-    in_its_kind(photo, keep)
-    return as_photo(found[0])
 
 # %% ../../nbs/73_oldphoto.pipeline.ipynb #19cf09e0
 @patch
@@ -83,7 +73,7 @@ def restore(self:OldPhoto,
     mask=None, # Where its defects are, as for `Restorer.restore`; it counts alone. Looked for when not given
 )->OldPhotos:
     "Restore one old photo in three ways. Raises as `Restorer.restore`."
-    img, r = _as_array(photo), self.restorer
+    img, r = array_of(photo), self.restorer
     seen, treatment = _look_and_mask(r, img, mode, mask)
     plain, whole = uncoloured(r.net, img, seen, r.device), treatment._replace(notes=())
     made = dict(repaired=restore_array(r, img, plain, treatment=what_to_do(r, img, plain, RestoreOptions(mask=whole.mask, defects=False))))
@@ -100,11 +90,6 @@ NO_DEFECTS = 'no defects found'
 
 def _mask_path(plan, job): return (plan.out/MASKS/job.result.relative_to(plan.out)).with_suffix('.png')
 
-def _write_mask(path, mask):
-    "Write a mask (H, W) as a picture, white on black; whole or not at all."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_beside(path) as tmp: Image.fromarray(np.uint8(255*mask)).save(tmp, format='PNG')
-
 def _find_masks(oldphoto, plan, mode, progress):
     "Write a mask for each photo of an album that has defects and no mask yet; pairs (photo, what is to be said of it)."
     said, todo = [], [job for job in plan.jobs if not _mask_path(plan, job).exists()]
@@ -114,7 +99,7 @@ def _find_masks(oldphoto, plan, mode, progress):
             except WeightsError: raise # no fault of this photo
             except Exception as e: said.append((job.photo, why_failed(e, job.photo))) # whatever a decoder comes up with: the others can still be done
             else:
-                if mask.any(): _write_mask(_mask_path(plan, job), mask)
+                if mask.any(): save_mask(_mask_path(plan, job), mask)
                 else: said.append((job.photo, NO_DEFECTS))
             update(i + 1)
     return said

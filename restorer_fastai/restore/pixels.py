@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LUMA_KEPT_SIDE', 'NOT_FILLED', 'as_photo', 'shown', 'as_positive', 'enlarged_rows', 'Treatment', 'what_to_do',
-           'restore_array', 'in_its_kind']
+           'in_type_of', 'restore_array', 'in_its_kind', 'array_of']
 
 # %% ../../nbs/62_restore.pixels.ipynb #be5826c5
 import os
@@ -167,9 +167,13 @@ def what_to_do(
     return Treatment(mask, kept if kept is None or mask is None else np.where(mask > 0, np.uint8(0), kept), tuple(dict.fromkeys((*said, *notes))))
 
 # %% ../../nbs/62_restore.pixels.ipynb #e26fb58a
-def _like(y, img):
-    "float32 `y` in [0, 1] in the pixel type of `img`."
+def in_type_of(
+    img:np.ndarray, # uint8, uint16, or float
+    y:np.ndarray, # float32; outside [0, 1] it is clipped
+)->np.ndarray: # The shape of `y`, the pixel type of `img`
+    "Floats as pixels of a photo."
     if img.dtype == np.uint8: return to_uint8(y)
+    y = np.clip(y, 0, 1)
     return np.rint(y*65535).astype(np.uint16) if img.dtype == np.uint16 else y
 
 # %% ../../nbs/62_restore.pixels.ipynb #5030ab32
@@ -194,7 +198,7 @@ def _restored(tiled, img, seen, options, treatment, on_tile):
             x = enlarged_rows(img, s, i, end) if options.strength < 1 else None
             y = _finish(strip[i - top:end - top], x, seen, options.strength, stay_grey)
             if treatment.kept is not None: y = _with_kept(y, img[i:end], treatment.kept[i:end], seen)
-            out[i:end] = _like(np.clip(y, 0, 1), out)
+            out[i:end] = in_type_of(out, y)
     return out
 
 # %% ../../nbs/62_restore.pixels.ipynb #446dd86c
@@ -233,3 +237,14 @@ def in_its_kind(
     if isinstance(photo, Image.Image): return Image.fromarray(restore(from_pil(photo)))
     if isinstance(photo, torch.Tensor): return _tensor_back(photo, restore)
     return restore(as_photo(open_photo(photo).pixels if isinstance(photo, (str, os.PathLike)) else np.asarray(photo)))
+
+def array_of(
+    photo, # As for `in_its_kind`; of a batch the first
+)->np.ndarray: # (H, W, 3)
+    "The pixels of a photo of any kind. Raises as `in_its_kind`."
+    found = []
+    def keep(img):
+        found.append(img)
+        return img
+    in_its_kind(photo, keep)
+    return found[0]

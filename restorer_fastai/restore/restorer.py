@@ -20,7 +20,7 @@ from .graph import fast_network, write_graph
 from .learners import network_from_learner, open_learner
 from .look import look_at, uncoloured
 from .options import AlbumOptions, FileOptions, RestoreOptions, sort_wishes
-from .pixels import in_its_kind, restore_array, what_to_do
+from .pixels import array_of, in_its_kind, restore_array, what_to_do
 from .plan import Job, plan_album
 from .tiles import TiledNet
 
@@ -98,12 +98,7 @@ def look(self:Restorer,
     photo, # As in `restore`, one photo
 )->str|None: # 'photo', 'black_and_white' or 'negative'; None from a network that does not look
     "What the network takes a photo for, unless it is told."
-    found = []
-    def note(img):
-        found.append(look_at(self.net, img, None, self.device).mode)
-        return img
-    in_its_kind(photo, note)
-    return found[0]
+    return look_at(self.net, array_of(photo), None, self.device).mode
 
 # %% ../../nbs/69_restore.restorer.ipynb #f9fd3693
 @patch

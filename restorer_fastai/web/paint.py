@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PARTLY', 'WHOLLY', 'PAINT', 'EASEL', 'PAINT_BOX', 'TOOL', 'TIP', 'ZOOM', 'UNDO', 'TOOLS', 'TIPS', 'ZOOMS',
-           'PAINT_CSS', 'PAINT_SCRIPT', 'at_size', 'mask_levels', 'fit_mask', 'save_mask', 'load_mask', 'save_paint',
-           'foreign_mask', 'painted_in', 'easel']
+           'PAINT_CSS', 'PAINT_SCRIPT', 'at_size', 'mask_levels', 'fit_mask', 'save_paint', 'foreign_mask',
+           'painted_in', 'easel']
 
 # %% ../../nbs/90b_web.paint.ipynb #080c32c4
 import base64, io
@@ -14,10 +14,9 @@ from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
-from ..photo.disk import write_beside
 from ..photo.errors import PhotoError, RestorerError
 from ..photo.reading import open_photo
-from ..restore.masks import read_mask
+from ..restore.masks import load_mask, read_mask, save_mask, write_png
 
 # %% ../../nbs/90b_web.paint.ipynb #925ef473
 def _starts(n, m):
@@ -54,34 +53,13 @@ def fit_mask(
     return np.where(changed, at_size(painted > 127, mask.shape), mask)
 
 # %% ../../nbs/90b_web.paint.ipynb #949f3027
-def _write_png(path, pixels):
-    "Write an array as a PNG file, whole or not at all."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_beside(path) as beside: Image.fromarray(pixels).save(beside, format='PNG')
-    return path
-
-def save_mask(
-    path:Path, # Where to, NAME.png
-    mask:np.ndarray, # bool (H, W)
-    clear:bool=False, # On a see-through ground?
-)->Path: # The file
-    "Write a mask white on black, or white on nothing."
-    levels = np.uint8(255*mask)
-    return _write_png(path, np.dstack([np.full_like(levels, 255), levels]) if clear else levels)
-
-def load_mask(
-    path:Path, # What `save_mask` wrote
-)->np.ndarray: # bool (H, W)
-    "Read a mask; unlike `read_mask` also one that marks nothing."
-    with Image.open(path) as im: return np.asarray(im.getchannel('A') if im.mode == 'LA' else im) > 0
-
 def save_paint(
     path:Path, # Where to, NAME.png
     mask:np.ndarray, # bool (H, W)
     shape:tuple, # (h, w) of the picture in the browser
 )->Path: # The file
     "Write a mask as paint on a see-through ground."
-    return _write_png(path, np.dstack([np.broadcast_to(np.uint8(PAINT), (*shape, 3)), mask_levels(mask, shape)]))
+    return write_png(path, np.dstack([np.broadcast_to(np.uint8(PAINT), (*shape, 3)), mask_levels(mask, shape)]))
 
 # %% ../../nbs/90b_web.paint.ipynb #53608ab1
 def foreign_mask(
