@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from ..photo.errors import PhotoError, RestorerError
 from ..photo.reading import open_photo
-from ..restore.masks import load_mask, read_mask, save_mask, write_png
+from ..restore.masks import read_mask, write_png
 
 # %% ../../nbs/90b_web.paint.ipynb #925ef473
 def _starts(n, m):

@@ -27,7 +27,8 @@ from ..restore.options import RestoreOptions
 from ..restore.plan import Job
 from ..restore.roll import look_at_roll
 from .desk import AppLimits, check_limits, Desk, Visitor
-from .paint import fit_mask, foreign_mask, load_mask, save_mask, save_paint
+from ..restore.masks import load_mask, save_mask
+from .paint import fit_mask, foreign_mask, save_paint
 
 # %% ../../nbs/91_web.studio.ipynb #30ccc4e8
 @dataclass
