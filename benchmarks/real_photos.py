@@ -26,7 +26,7 @@ from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.samples import show_photos
 from restorer_fastai import Restorer
 
-STANDS_OUT = .18 # height of the top-hat above which something is a scratch
+STANDS_OUT = .3 # height of the top-hat above which something is a scratch
 
 
 def reduced(img, short=384):
@@ -37,7 +37,7 @@ def reduced(img, short=384):
 
 def mend_classically(img):
     "Dust and scratches, then levels."
-    scratches = cv2.dilate(np.uint8(top_hat(img, 7) > STANDS_OUT), np.ones((3, 3), np.uint8)) > 0
+    scratches = cv2.dilate(np.uint8(top_hat(img, 5) > STANDS_OUT), np.ones((3, 3), np.uint8)) > 0
     return stretch_levels(inpaint_telea(img, scratches))
 
 
