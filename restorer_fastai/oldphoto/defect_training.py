@@ -104,18 +104,20 @@ def defect_dls(
 class DefectScores(Callback):
     "Score the held-out crops, and let the network keep the thresholds that follow."
     order = 45 # before the Recorder and whoever saves
-    scores = None # `PixelScores` of the last validation
+    scores, pairs = None, () # of the last validation: `PixelScores`; (answer, truth) of each crop
 
-    def before_validate(self): self.scores = PixelScores()
+    def before_validate(self): self.scores, self.pairs = PixelScores(), []
 
     def after_batch(self):
         if self.training or self.scores is None: return
-        for answer, truth in zip(self.pred.detach().float().sigmoid().cpu().numpy(), self.y.cpu().numpy()): self.scores.add(answer, truth)
+        for answer, truth in zip(self.pred.detach()[:, 0].float().sigmoid().cpu().numpy(), self.y[:, 0].cpu().numpy()):
+            self.scores.add(answer, truth)
+            self.pairs.append((np.float16(answer), truth))
 
     def after_validate(self):
-        if not self.scores.damaged.sum(): return # nothing to choose by
-        net = restoring_net(self.learn.model)
-        net.threshold.copy_(torch.tensor(choose_thresholds(self.scores)))
+        if self.scores.damaged.sum(): # else there is nothing to choose by
+            restoring_net(self.learn.model).threshold.copy_(torch.tensor(choose_thresholds(self.pairs)))
+        self.pairs = () # they are large
 
     def summary(self) -> dict: # Column -> value
         "The last validation in numbers."
