@@ -61,7 +61,7 @@ def dice_curve(
 
 # %% ../../nbs/70e_oldphoto.pixel_scores.ipynb #2ebf9eca
 FALSE_ALARMS = 5e-4 # share of the pixels of undamaged photos that may be handed on as damaged
-LEVELS = (*np.arange(.1, .96, .05).round(2).tolist(), .97, .98, .99) # thresholds that are tried
+LEVELS = tuple((1/(1 + np.exp(-np.arange(-2, 9.1, .5)))).round(5).tolist()) # thresholds that are tried, evenly spaced as logits: training makes damage dear, so that .95 is an even chance
 
 def masks_at(
     pairs:list, # (answer, truth) of photos: (H, W) in [0, 1]; (H, W) with 0 whole, 1 damaged, 2 nobody asks
