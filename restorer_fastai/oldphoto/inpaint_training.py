@@ -33,6 +33,7 @@ from ..learn.learner import whole_photo_dls
 from ..learn.losses import LossWithParts
 from ..learn.losses import PerceptualLoss
 from ..nets.architectures import builder_of
+from ..nets.backbone import load_backbone
 from ..nets.blocks import computing_in
 from .inpaint import guess_from_half
 from .inpaint import hole_radius
@@ -182,6 +183,9 @@ class InpaintStage(Stage):
     def __post_init__(self):
         super().__post_init__()
         check_choice('form', self.form, INPAINT_FORMS)
+
+    def check_weights(self, recipe):
+        if self.feature: load_backbone('vgg19')
 
     def networks(self, recipe): return dict(inpaint=builder_of(self.form))
     def truth(self, recipe): return inpaint_truth
