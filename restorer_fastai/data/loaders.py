@@ -18,6 +18,7 @@ from fastai.callback.data import PartialDL
 from fastai.data.all import (DataBlock, DataLoaders, IndexSplitter, IntToFloatTensor, ItemGetter, ItemTransform, Transform,
                              TransformBlock)
 from fastai.data.load import _FakeLoader
+from fastai.torch_core import default_device
 from fastai.vision.augment import FlipItem, RandTransform
 from fastai.vision.core import PILImage
 from PIL import Image
@@ -246,8 +247,9 @@ def lesson_dls(
     valid, # Dataset of lessons that stay as they are
     bs:int=32, # Lessons a batch
     samples:int|None=None, # Lessons an epoch, a new random choice each time; None: all, once
-    **kwargs # For `PairDL`: `num_workers`, `device`
-) -> DataLoaders: # Their batches are the same with any number of processes
+    num_workers:int=0, # Loader processes; the batches are the same with any number
+    device=None, # Where batches go; None: fastai's default
+) -> DataLoaders:
     "Loaders of lessons."
-    n = samples or len(train)
-    return DataLoaders(PairDL(train, bs=min(bs, n), shuffle=True, drop_last=True, partial_n=n, **kwargs), PairDL(valid, bs=bs, **kwargs), device=kwargs.get('device'))
+    n, kwargs = samples or len(train), dict(num_workers=num_workers, device=device or default_device())
+    return DataLoaders(PairDL(train, bs=min(bs, n), shuffle=True, drop_last=True, partial_n=n, **kwargs), PairDL(valid, bs=bs, **kwargs), device=kwargs['device'])
