@@ -218,11 +218,11 @@ def degrade(
 def train(
     data:Annotated[Path, typer.Option(help='A built data set')],
     out:Annotated[Path, typer.Option(help='Folder for the run: model.safetensors, report.html, log.csv, samples/, checkpoint')],
-    recipe:Annotated[str, typer.Option(help='How to train: quick, reference, or a YAML file')]='quick',
+    recipe:Annotated[str, typer.Option(help='How to train: quick or reference (the generator), one of its parts (frame_lite, film, defects, inpaint, colorize), or a YAML file')]='quick',
     checkpoint_minutes:Annotated[float, typer.Option(help='Minutes between checkpoints within an epoch; as the recipe says when not given')]=None,
     tensorboard:Annotated[bool, typer.Option('--tensorboard', help='Also write OUT/tensorboard/')]=None,
 ):
-    "Train the generator, the critic, and both against each other. Started again, it goes on where it was stopped, also when it was killed."
+    "Train the generator, the critic, and both against each other, or a part of the restorer. Started again, it goes on where it was stopped, also when it was killed."
     from restorer_fastai.train.run import train as run_stages
     typer.echo(f'{run_stages(recipe, data, out, checkpoint_minutes=checkpoint_minutes, tensorboard=tensorboard)}: the trained network')
 

@@ -133,7 +133,7 @@ def recipe_from_dict(
 RECIPES = files('restorer_fastai')/'recipes'
 
 def load_recipe(
-    recipe, # 'quick', 'reference', the path of a YAML file, or a `Recipe`
+    recipe, # The name of one in `RECIPES`, such as 'quick' or 'reference', the path of a YAML file, or a `Recipe`
 ) -> Recipe:
     "Read a recipe. Raises RecipeError that names what is wrong in it."
     if isinstance(recipe, Recipe): return recipe
