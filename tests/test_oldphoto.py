@@ -1,13 +1,20 @@
 "Old photos in three ways: what the ways share is done once, and nothing comes out otherwise for that."
+import errno
+import os
+
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from restorer_fastai import cli
 from restorer_fastai.oldphoto.inpaint import InpaintNet
 from restorer_fastai.oldphoto.pipeline import WISHES, OldPhoto
+from restorer_fastai.photo.errors import PhotoError
 from restorer_fastai.photo.pixels import rgb_to_grey
 from restorer_fastai.photo.samples import sample_photo
-from restorer_fastai.restore import even
+from restorer_fastai.photo.writing import write_photo
+from restorer_fastai.restore import even, masks
 from restorer_fastai.restore.look import look_at, uncoloured
 from restorer_fastai.restore.options import RestoreOptions
 from restorer_fastai.restore.pixels import restore_array, what_to_do
@@ -75,3 +82,27 @@ def test_holes_are_filled_as_the_restorer_computes(oldphoto, dtype):
     made = restore_array(tiled, CAT, look_at(r.net, CAT, 'photo'), RestoreOptions(mask=LOST))
     assert net.types == {dtype or torch.float32}
     assert made.shape == CAT.shape
+
+def test_a_full_disk_stops_the_search_for_defects_and_keeps_what_is_done(oldphoto, tmp_path, monkeypatch):
+    "It is nobody's photo's fault: it is said once, in the words of every file that a disk refuses, and the next run goes on."
+    for name in 'abc': write_photo(tmp_path/'box'/f'{name}.png', PHOTOS['black_and_white'])
+    real, written = masks.write_png, []
+    def full(path, pixels):
+        if written: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(path)
+        return real(path, pixels)
+    monkeypatch.setattr(masks, 'write_png', full)
+    with pytest.raises(PhotoError, match='could not be written .*No space left.*Check the folder, its permissions and the free space') as e:
+        oldphoto.restore_folder(tmp_path/'box', tmp_path/'out', 'black_and_white', progress=False)
+    assert e.value.path == tmp_path/'out'/'masks'/'b.png'
+    assert [o.relative_to(tmp_path/'out').as_posix() for o in (tmp_path/'out').rglob('*.*')] == ['masks/a.png']
+    monkeypatch.setattr(masks, 'write_png', real)
+    looked = []
+    monkeypatch.setattr(OldPhoto, 'find', lambda self, photo, mode: looked.append(photo.name) or LOST)
+    made = oldphoto.restore_folder(tmp_path/'box', tmp_path/'out', 'black_and_white', progress=False)
+    assert looked == ['b.png', 'c.png'] and [len(o.restored) for o in made.values()] == [3, 3, 3]
+
+def test_a_wrong_path_is_said_before_the_network_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, '_restorer', lambda *args: pytest.fail('it was loaded'))
+    done = CliRunner().invoke(cli.app, ['oldphoto', str(tmp_path/'nowhere'), '--out', str(tmp_path/'out')])
+    assert done.exit_code == 1 and 'there is no such file or folder' in done.output

@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from fastai.data.all import DataLoaders
 from fastcore.meta import delegates
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..data.loaders import lesson_dls, read_reduced
-from ..degrade.any_film import any_film_negative
 from ..degrade.damage import to_sepia
 from ..degrade.mixes import MIXES, apply_steps
 from ..degrade.registry import draw_step

@@ -9,7 +9,6 @@ __all__ = ['CAP', 'defect_loss', 'WornPhotos', 'defect_dls', 'DefectScores', 'Wh
 # %% ../../nbs/70f_oldphoto.defect_training.ipynb #f1a5f8f5
 import random
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch

@@ -9,7 +9,6 @@ __all__ = ['INPAINT_FORMS', 'hole_variation', 'InpaintLoss', 'painted_psnr', 'Sh
 # %% ../../nbs/71c_oldphoto.inpaint_training.ipynb #d94b126e
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch

@@ -21,7 +21,7 @@ from ..restore.look import look_at, uncoloured
 from ..restore.masks import save_mask
 from ..restore.options import AlbumOptions, RestoreOptions
 from ..restore.pixels import array_of, in_its_kind, inpainted, restore_array, what_is_kept, what_to_do
-from ..restore.plan import plan_album
+from ..restore.plan import AlbumPlan, plan_album
 from ..restore.restorer import Restorer
 
 # %% ../../nbs/73_oldphoto.pipeline.ipynb #e4cbfab6
@@ -100,7 +100,7 @@ NO_DEFECTS = 'no defects found'
 def _mask_path(plan, job): return (plan.out/MASKS/job.result.relative_to(plan.out)).with_suffix('.png')
 
 def _find_masks(oldphoto, plan, mode, progress):
-    "Write a mask for each photo of an album that has defects and no mask yet; pairs (photo, what is to be said of it)."
+    "Write a mask for each photo of an album that has defects and no mask yet; pairs (photo, what is to be said of it). Raises `PhotoError` when the disk takes none."
     said, todo = [], [job for job in plan.jobs if not _mask_path(plan, job).exists()]
     with progress_bar(len(todo), 'looking for defects', show=progress) as update:
         for i, job in enumerate(todo):
@@ -128,8 +128,17 @@ def restore_folder(self:OldPhoto,
     files:AlbumOptions=AlbumOptions(), # How results are written
     progress:bool=True, # Show bars?
 )->dict: # Name of a result -> `FolderSummary`
-    "Restore many old photos in three ways each. Can be stopped and started again. Raises as `Restorer.restore_folder`."
-    plan = plan_album(paths, out, mask, files)
+    "Restore many old photos in three ways each. Can be stopped and started again. Raises as `Restorer.restore_folder`, and `PhotoError` when the disk takes no mask."
+    return self.restore_album(plan_album(paths, out, mask, files), mode, files, progress)
+
+@patch
+def restore_album(self:OldPhoto,
+    plan:AlbumPlan, # What `plan_album` made of the folders, with the same options
+    mode:str|None=None, # What you know about all photos
+    files:AlbumOptions=AlbumOptions(), # How results are written
+    progress:bool=True, # Show bars?
+)->dict: # Name of a result -> `FolderSummary`
+    "`restore_folder`, of an album that was planned."
     said = _find_masks(self, replace(plan, jobs=[o for o in plan.jobs if o.mask is None]), mode, progress)
     masks = {o.photo: o.mask or _mask_path(plan, o) for o in plan.jobs}
     masks = {k: v for k, v in masks.items() if v.is_file()}
