@@ -38,7 +38,7 @@ from restorer_fastai.oldphoto.wear import Wear, dirt_in, draw_tone, put_on
 from restorer_fastai.oldphoto.worn import cut, look_old, scan_print, worn_crop
 from restorer_fastai.photo.disk import write_beside
 from restorer_fastai.photo.files import find_photos
-from restorer_fastai.photo.pixels import rgb_to_grey, to_float, to_uint8
+from restorer_fastai.photo.pixels import rgb_to_grey, to_uint8
 from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.samples import SAMPLES, sample_path, sample_photo
 from restorer_fastai.restore.drawing import is_drawing

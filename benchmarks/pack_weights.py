@@ -28,6 +28,8 @@ def main(
     limit:int=12,
 ):
     "Pack and measure."
+    for o in about or ():
+        if not o.partition('=')[0].strip() or '=' not in o: raise typer.BadParameter(f'{o!r} is not KEY=TEXT, such as --about recipe=reference')
     net, meta = load_weights(source)
     told = dict(o.split('=', 1) for o in about) if about else {k: v for k,v in meta.items() if k not in WRITTEN_ANEW}
     save_weights(target, net, told | dict(packed_from=meta['sha256']), packed=True)

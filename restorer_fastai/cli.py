@@ -153,13 +153,6 @@ def _exit_with(done:int, failed:int):
     if failed: raise typer.Exit(2 if done else 1)
 
 # %% ../nbs/99_cli.ipynb #11a568c4
-def _photos_below(paths):
-    "All photos below `paths`. Raises `PhotoError` when there are none."
-    from restorer_fastai.photo.files import find_photos
-    photos = find_photos(paths)
-    if not photos: raise PhotoError(' '.join(map(str, paths)), 'no photos there', 'Give photos, or folders with photos.')
-    return photos
-
 def _targets(
     paths:list, # Files and folders that a person typed
     out:Path, # Folder for the results
@@ -167,12 +160,14 @@ def _targets(
 )->dict: # Photo -> where its result goes, each once
     "Name a result for every photo below `paths`. Raises `PhotoError` when there is none."
     from restorer_fastai.photo.files import find_photos, result_path
-    named, _ = {}, _photos_below(paths)
+    named, taken = {}, set()
     for root in paths:
         for photo in find_photos(root):
+            if photo in named: continue
             target = result_path(photo, root, out, suffix)
-            if target in named.values() and photo not in named: target = target.with_name(photo.name + suffix)
-            named.setdefault(photo, target)
+            named[photo] = target.with_name(photo.name + suffix) if target in taken else target
+            taken.add(named[photo])
+    if not named: raise PhotoError(' '.join(map(str, paths)), 'no photos there', 'Give photos, or folders with photos.')
     lost = {o.resolve() for o in named} & {o.resolve() for o in named.values()}
     if lost: raise PhotoError(min(lost), 'the result would replace the photo', 'Give another folder for the results.')
     return named
@@ -218,11 +213,11 @@ def degrade(
 def train(
     data:Annotated[Path, typer.Option(help='A built data set')],
     out:Annotated[Path, typer.Option(help='Folder for the run: model.safetensors, report.html, log.csv, samples/, checkpoint')],
-    recipe:Annotated[str, typer.Option(help='How to train: quick, reference, or a YAML file')]='quick',
+    recipe:Annotated[str, typer.Option(help='How to train: quick or reference (the generator), one of its parts (frame_lite, film, defects, inpaint, colorize), or a YAML file')]='quick',
     checkpoint_minutes:Annotated[float, typer.Option(help='Minutes between checkpoints within an epoch; as the recipe says when not given')]=None,
     tensorboard:Annotated[bool, typer.Option('--tensorboard', help='Also write OUT/tensorboard/')]=None,
 ):
-    "Train the generator, the critic, and both against each other. Started again, it goes on where it was stopped, also when it was killed."
+    "Train the generator, the critic, and both against each other, or a part of the restorer. Started again, it goes on where it was stopped, also when it was killed."
     from restorer_fastai.train.run import train as run_stages
     typer.echo(f'{run_stages(recipe, data, out, checkpoint_minutes=checkpoint_minutes, tensorboard=tensorboard)}: the trained network')
 
@@ -335,9 +330,10 @@ def oldphoto(
     "Restore old photos in three ways: repaired; repaired and coloured; only coloured."
     from restorer_fastai.oldphoto.pipeline import OldPhoto
     from restorer_fastai.restore.options import AlbumOptions
-    known = _told_mode(mode)
+    from restorer_fastai.restore.plan import plan_album
     files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, keep_dates=keep_dates)
-    made = OldPhoto(_restorer(model, trusted, tile, exact)).restore_folder(paths, out, known, mask, files)
+    plan = plan_album(paths, out, mask, files) # what is wrong with it is said before the network is loaded
+    made = OldPhoto(_restorer(model, trusted, tile, exact)).restore_album(plan, _told_mode(mode), files)
     for summary in made.values(): typer.echo(summary)
     done = sum(len(o.restored) + len(o.skipped) + len(o.busy) for o in made.values())
     _exit_with(done, sum(len(o.failed) for o in made.values()))

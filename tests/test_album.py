@@ -12,8 +12,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
-from restorer_fastai import Restorer
+from restorer_fastai import cli, Restorer
+from restorer_fastai.data import dataset
+from restorer_fastai.data.dataset import scan_photos
+from restorer_fastai.photo import files as photo_files
+from restorer_fastai.restore import plan
 from restorer_fastai.restore.invented import COLOURED, invented_path, mark_invented, read_invented
 from restorer_fastai.restore.look import find_picture, look_at
 from restorer_fastai.restore.plan import plan_album
@@ -202,6 +207,21 @@ def test_results_that_cannot_be_written(few, tmp_path, toy):
     s = toy.restore_folder(few, tmp_path/'out', progress=False, side_files=True)
     assert len(s.restored) == 4 and len(s.failed) == 7 and not s.skipped and not s.reports
     assert all('could not be written' in why for _, why in s.failed)
+
+def _degrade(album, out): assert CliRunner().invoke(cli.app, ['degrade', str(album), '--out', str(out)]).exit_code == 0
+WALKERS = dict(plan=plan_album, dry_run=lambda album, out: CliRunner().invoke(cli.app, ['restore', str(album), '--out', str(out), '--dry-run']), degrade=_degrade,
+               scan=lambda album, out: scan_photos(album))
+
+@pytest.mark.parametrize('who', WALKERS)
+def test_a_folder_is_searched_once(who, tmp_path, monkeypatch):
+    for name in 'ab': write_photo(tmp_path/'album'/'1957'/f'{name}.png', sample_photo('chelsea')[:64, :64])
+    real, searched = photo_files.find_photos, []
+    def find_photos(roots, *args, **kwargs):
+        searched.append(roots)
+        return real(roots, *args, **kwargs)
+    for room in (photo_files, plan, dataset): monkeypatch.setattr(room, 'find_photos', find_photos)
+    WALKERS[who](tmp_path/'album', tmp_path/'out')
+    assert [Path(o) for o in searched] == [tmp_path/'album']
 
 def test_a_pattern_keeps_the_folders_below_its_first_star(few, tmp_path, toy):
     s = toy.restore_folder(f'{few}/*/*.png', tmp_path/'out', progress=False)

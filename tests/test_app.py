@@ -148,7 +148,6 @@ def test_restore_compare_and_download(visit, photos):
         assert len(z.namelist()) == 2 and z.read('scan.tif') == data
         (photos/'out.tif').write_bytes(data)
     assert read_photo(photos/'out.tif').shape == (107, 160, 3)
-    shown = pictures.first.get_attribute('src')
     page.get_by_label('Photo to compare').click()
     page.get_by_role('option').first.click()
     page.wait_for_function('() => [...document.querySelectorAll("a[download]")].length > 0')

@@ -313,3 +313,9 @@ def test_ctrl_c_stops_training_which_then_goes_on(data, tmp_path):
     out, _ = run(*line, cwd=tmp_path)
     assert 'going on' in out
     assert [o.split(',')[3] for o in log_rows(tmp_path/'run')][:8] == [str(i + 1) for i in range(8)]
+
+@pytest.mark.parametrize('about', ['recipe', '=text', ''])
+def test_packing_says_what_a_word_for_the_header_looks_like(about, tmp_path):
+    "Before the weights are read."
+    done = subprocess.run([sys.executable, REPO/'benchmarks'/'pack_weights.py', 'none.safetensors', 'small.safetensors', '--about', about], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and 'is not KEY=TEXT' in done.stderr and 'Traceback' not in done.stderr

@@ -88,6 +88,22 @@ def test_there_are_rooms():
     stems = [p.stem.split('_', 1) for p in (CHECKOUT/'nbs').glob('[0-9][0-9]*_*.ipynb')]
     if stems: assert numbers_of_rooms() == {name: number for number, name in stems}
 
+def unused_imports(code):
+    "Names that the source text of a room imports for itself and does not use; a star and what a `try` asks for are there for other reasons."
+    tree = ast.parse(code)
+    asked = {id(o) for t in ast.walk(tree) if isinstance(t, ast.Try) for o in ast.walk(t)}
+    imports = [o for o in ast.walk(tree) if isinstance(o, (ast.Import, ast.ImportFrom)) and id(o) not in asked]
+    names = {(a.asname or a.name).split('.')[0] for o in imports for a in o.names} - {'*'}
+    return names - {o.id for o in ast.walk(tree) if isinstance(o, ast.Name)}
+
+REGISTERS = {'degrade.mixes': {'restorer_fastai'}} # imported for what the import does, see CONTRIBUTING.md
+
+@pytest.mark.parametrize('module', sorted(map(module_name, rooms())))
+def test_a_room_imports_what_it_uses(module): assert unused_imports(source(module)) == REGISTERS.get(module, set())
+
+def test_an_unused_import_is_seen():
+    assert unused_imports('import os\nfrom a import b, c as d\nfrom e import *\ntry: import f\nexcept ImportError: pass\nos.x(b)') == {'d'}
+
 def test_numbers_are_unique():
     numbers = list(numbers_of_rooms().values())
     assert len(numbers) == len(set(numbers))

@@ -168,6 +168,24 @@ def test_no_photo_is_held_out(process, samples, tmp_path):
     assert not [*(tmp_path/'run').glob('best-*')] and (tmp_path/'run'/'report.html').exists()
     assert (tmp_path/'killed'/'model.safetensors').read_bytes() == (tmp_path/'run'/'model.safetensors').read_bytes()
 
+@pytest.mark.parametrize('kind', ['frame_lite', 'film', 'colorize'])
+def test_stages_that_begin_with_imagenet(process, task, tmp_path, kind):
+    "Killed in either stage they go on as if nothing had happened, and without ImageNet's weights: what these taught is in the checkpoint."
+    import torch
+    from restorer_fastai.nets.lite import LiteEncoder
+    torch.save(LiteEncoder().state_dict(), tmp_path/'lite0.pth')
+    stage = dict(kind=kind, size=64, samples=8, bs=2, imagenet=str(tmp_path/'lite0.pth'))
+    (tmp_path/'recipe.yaml').write_text(yaml.safe_dump(dict(ema=.9, valid_samples=2, stages=[stage | dict(frozen=True), stage])))
+    go = tmp_path/'recipe.yaml', task[1]
+    assert finish(process(*go, tmp_path/'run')) == 0
+    assert finish(process(*go, tmp_path/'killed', 'in an epoch, between checkpoints', minutes=0.)) in (-signal.SIGKILL, LOST)
+    (tmp_path/'lite0.pth').unlink()
+    assert finish(process(*go, tmp_path/'killed', 'in the GAN', minutes=0.)) in (-signal.SIGKILL, LOST) # at its fourth step: in the second stage
+    assert json.loads((tmp_path/'killed'/'run.json').read_text())['stages'].keys() == {f'01-{kind}-64', f'02-{kind}-64'}
+    assert finish(process(*go, tmp_path/'killed')) == 0
+    assert (tmp_path/'killed'/'model.safetensors').read_bytes() == (tmp_path/'run'/'model.safetensors').read_bytes()
+    assert finish(process(*go, tmp_path/'never')) == 1 and not (tmp_path/'never').exists() # a new run asks before it begins
+
 @pytest.fixture
 def state(tmp_path):
     import torch

@@ -86,6 +86,7 @@ from ..learn.watch import *
 from ..train.checkpoint import *
 from ..train.log import *
 from ..train.kinds import *
+from ..train.lite_kinds import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *

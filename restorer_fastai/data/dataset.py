@@ -34,7 +34,7 @@ from ..degrade.mixes import apply_steps, load_mix, Mix, Plan
 from ..degrade.chance import name_hash
 from ..photo.disk import claim, file_hash, sweep, write_beside, write_rows
 from ..photo.errors import PhotoError, RestorerError
-from ..photo.files import find_photos, is_other_photo
+from ..photo.files import find_photos, is_other_photo, is_photo
 from ..photo.pixels import to_float, to_uint8
 from ..photo.reading import read_photo
 from ..photo.progress import progress_bar
@@ -125,9 +125,9 @@ def _look_at(root, path):
 # %% ../../nbs/30_data.dataset.ipynb #68a5600d
 def _find(root):
     "(files that are photos or were meant as some, scan rows of the folders that are left out)."
-    rows, files = [], []
-    files += find_photos(root, onerror=lambda e: rows.append(_scan_row(root, e.path, _reason(root, e))))
-    files += find_photos(root, onerror=lambda e: None, wanted=is_other_photo)
+    rows = []
+    def closed(e): rows.append(_scan_row(root, e.path, _reason(root, e)))
+    files = find_photos(root, closed, lambda name: is_photo(name) or is_other_photo(name))
     for folder, folders, _ in os.walk(root):
         rows += [_scan_row(root, Path(folder)/o, 'links to folders are not followed. Copy the folder here, or build from where it is.')
                  for o in folders if os.path.islink(Path(folder)/o)]

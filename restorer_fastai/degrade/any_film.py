@@ -9,7 +9,7 @@ __all__ = ['FILM_TYPES', 'SOFTWARE', 'draw_curves', 'draw_neighbours', 'AnyFilm'
 # %% ../../nbs/14a_degrade.any_film.ipynb #c357d70b
 import numpy as np
 from dataclasses import dataclass
-from .film import FLARE, BORDERS, add_dirt, film_border, film_mask, linear_to_srgb, quantise, srgb_to_linear
+from .film import FLARE, BORDERS, add_dirt, film_border, film_mask, light_colour, linear_to_srgb, quantise, srgb_to_linear
 from .registry import DegradeError, degradation
 from ..photo.pixels import LUMA
 
@@ -82,7 +82,7 @@ def expose_any(
     flare:float=FLARE, # Stray light, as a share of white
 ) -> np.ndarray: # (H, W, 3) density
     "The developed negative, as densities."
-    light = (srgb_to_linear(img) + flare)*(2**exposure*2**np.array([warmth/2, -tint, -warmth/2]))
+    light = (srgb_to_linear(img) + flare)*(2**exposure*2**light_colour(warmth, tint))
     image = _on_curve(np.log10(light) @ film.layers.T, film.curves) @ film.dyes.T
     return (film.dmin + np.maximum(image, 0)).astype(np.float32)
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STOCKS', 'HELD_OUT_STOCKS', 'TRAIN_STOCKS', 'FLARE', 'BORDERS', 'SCANNERS', 'HELD_OUT_SCANNERS', 'TRAIN_SCANNERS',
-           'FilmStock', 'light_to_density', 'density_to_light', 'srgb_to_linear', 'linear_to_srgb', 'expose',
-           'unexpose', 'add_grain', 'add_dirt', 'film_border', 'add_border', 'film_mask', 'Scanner', 'scan', 'unscan',
-           'quantise', 'film_negative', 'invert_film']
+           'FilmStock', 'light_to_density', 'density_to_light', 'srgb_to_linear', 'linear_to_srgb', 'light_colour',
+           'expose', 'unexpose', 'add_grain', 'add_dirt', 'film_border', 'add_border', 'film_mask', 'Scanner', 'scan',
+           'unscan', 'quantise', 'film_negative', 'invert_film']
 
 # %% ../../nbs/14_degrade.film.ipynb #8bb6edb0
 import cv2, numpy as np
@@ -78,9 +78,14 @@ def linear_to_srgb(
 # %% ../../nbs/14_degrade.film.ipynb #900c08c4
 FLARE = .004  # Stray light in the camera, as a share of white
 
-def _colour(warmth, tint):
-    "Factors on red, green and blue light; `warmth` and `tint` in EV."
-    return np.float32(2) ** np.array([warmth/2, -tint, -warmth/2], np.float32)
+def light_colour(
+    warmth:float, # In EV: more red than blue if positive
+    tint:float, # In EV: less green if positive
+) -> np.ndarray: # (3,), in EV
+    "How much more red, green and blue light there is than in white light."
+    return np.array([warmth/2, -tint, -warmth/2])
+
+def _colour(warmth, tint): return np.float32(2) ** np.float32(light_colour(warmth, tint)) # factors on R, G, B
 
 def _transform(x, matrix):
     "(H, W, 3) float32 times a 3 x 3 matrix, whose rows make the outputs."

@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['lit', 'toned', 'hand_coloured', 'faded', 'rimmed', 'AnyFrame', 'any_print', 'any_negative', 'any_page', 'any_frame',
-           'AnyFrameLoss', 'AnyFrameData', 'any_frame_dls', 'eyes_and_heads', 'lite_frame_learner']
+           'AnyFrameLoss', 'AnyFrameData', 'any_frame_dls', 'lite_frame_learner']
 
 # %% ../../nbs/44a_learn.any_frame.ipynb #b608f12e
+import random
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -15,21 +17,20 @@ import numpy as np
 import torch
 from fastai.data.all import DataLoaders
 from fastcore.meta import delegates
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from ..degrade.any_film import any_film_negative
+from ..data.loaders import lesson_dls, read_reduced
 from ..degrade.damage import to_sepia
 from ..degrade.mixes import MIXES, apply_steps
 from ..degrade.registry import draw_step
 from .frame import FrameStudent, frame_truth, kind_accuracy, sign_accuracy
-from .generator import part_learner
+from .generator import part_and_rest, part_learner
 from .learner import RestoringLearner
 from ..nets.frame import FRAME_KINDS, FREE, TURNED, colour_transform, flag_of
 from ..nets.frame_lite import LiteFrameNet
 from ..nets.lite import load_lite
 from ..photo.pixels import rgb_to_grey, to_float
-from ..photo.reading import read_photo
 
 # %% ../../nbs/44a_learn.any_frame.ipynb #463d9468
 def _chance(rng, p): return rng.random() < p
@@ -268,7 +269,8 @@ class AnyFrameData(torch.utils.data.Dataset):
     def __len__(self): return len(self.photos)
 
     def __getitem__(self, i): # frame (3, H, W), truth (3, H, W), kind, inside (1, H, W), sided
-        o = any_frame(to_float(read_photo(self.photos[i])), np.random.default_rng(None if self.seed is None else (self.seed, i)), size=self.size)
+        rng = np.random.default_rng(random.getrandbits(64) if self.seed is None else (self.seed, i))
+        o = any_frame(to_float(read_reduced(self.photos[i], 2*self.size)), rng, size=self.size)
         frame, truth = (torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))) for x in (o.frame, o.truth))
         return frame, truth, o.kind, torch.from_numpy(o.inside)[None].float(), torch.tensor(float(o.sided))
 
@@ -278,23 +280,16 @@ def any_frame_dls(
     size:int=144, # Side of the square, px
     bs:int=32, # Frames a batch
     seed:int=0, # Of the validation frames
-    **kwargs # For `DataLoaders.from_dsets`: `num_workers`, `device`
+    samples:int|None=None, # Frames an epoch, a new random choice of photos each time; None: one of each photo
+    **kwargs # For `lesson_dls`: `num_workers`, `device`
 ) -> DataLoaders: # Batches of (frame, truth, kind, inside, sided)
     "Frames that change all the time to learn from, and others, which stay, to look how it goes."
-    return DataLoaders.from_dsets(AnyFrameData(train, size), AnyFrameData(valid, size, seed), bs=bs, **(dict(num_workers=0) | kwargs))
+    return lesson_dls(AnyFrameData(train, size), AnyFrameData(valid, size, seed), bs, samples, **kwargs)
 
 # %% ../../nbs/44a_learn.any_frame.ipynb #e3d79b1b
 def _sign_of(answer, truth, kind, inside, sided): return sign_accuracy(answer, truth, kind)
 def _kind_of(answer, truth, kind, inside, sided): return kind_accuracy(answer, truth, kind)
 _sign_of.__name__, _kind_of.__name__ = 'sign_accuracy', 'kind_accuracy'
-
-def eyes_and_heads(
-    model:nn.Module, # A `FrameStudent` of a `LiteFrameNet`
-) -> list: # Two groups of parameters: a splitter, as fastai calls it
-    "The encoder, which `freeze` leaves as ImageNet made it, and what stands on it."
-    eyes = list(model.looker.encoder.parameters())
-    known = {id(p) for p in eyes}
-    return [eyes, [p for p in model.parameters() if id(p) not in known]]
 
 @delegates(part_learner, but=['model', 'loss_func', 'part', 'cls', 'splitter'])
 def lite_frame_learner(
@@ -307,4 +302,4 @@ def lite_frame_learner(
     if net is None:
         net = LiteFrameNet()
         net.encoder.load_state_dict(load_lite(weights).state_dict())
-    return part_learner(dls, FrameStudent(net), AnyFrameLoss(net), splitter=eyes_and_heads, **(dict(metrics=[_sign_of, _kind_of], train_bn=False) | kwargs))
+    return part_learner(dls, FrameStudent(net), AnyFrameLoss(net), splitter=partial(part_and_rest, part='looker.encoder'), **(dict(metrics=[_sign_of, _kind_of], train_bn=False) | kwargs))

@@ -7,20 +7,22 @@ __all__ = ['KNOWN_FILM', 'film_lesson', 'FilmFrames', 'film_dls', 'worse_print',
            'FilmLoss', 'film_psnr', 'film_learner']
 
 # %% ../../nbs/44b_learn.film.ipynb #ee5aad51
+import random
+from functools import partial
 import cv2, numpy as np, torch
 from fastai.data.all import DataLoaders
 from fastcore.meta import delegates
 from torch import Tensor, nn
 from torch.nn import functional as F
+from ..data.loaders import lesson_dls, read_reduced
 from ..degrade.film import STOCKS, film_border
 from ..degrade.mixes import apply_steps
 from ..degrade.registry import draw_step
-from .generator import part_learner, part_of
+from .generator import part_and_rest, part_learner, part_of
 from .learner import RestoringLearner
 from ..nets.film import FilmNet, Print, choose_print, density_of, film_vector, picture_pixels
 from ..nets.frame import colour_transform
 from ..photo.pixels import rgb_to_grey, to_float
-from ..photo.reading import read_photo
 
 # %% ../../nbs/44b_learn.film.ipynb #03efe499
 KNOWN_FILM = .3 # Share of the frames on the stocks of 14_degrade.film, and not on a film that chance has made
@@ -66,18 +68,19 @@ class FilmFrames(torch.utils.data.Dataset):
         samples:int|None=None, # Lessons an epoch; None: one a photo
         fixed:bool=False, # The same lessons each time, of whole photos, as for validation
     ):
-        self.photos, self.size, self.samples, self.fixed = [self._small(o) for o in photos], size, samples or len(photos), fixed
+        self.photos, self.size, self.samples, self.fixed = list(photos), size, samples or len(photos), fixed
 
     def _small(self, photo, short=168):
-        img = photo if isinstance(photo, np.ndarray) else read_photo(photo)
+        img = photo if isinstance(photo, np.ndarray) else read_reduced(photo, short)
         scale = short/min(img.shape[:2])
         return cv2.resize(img, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else img
 
     def __len__(self): return self.samples
 
     def __getitem__(self, i):
-        rng = np.random.default_rng(i) if self.fixed else np.random.default_rng(torch.randint(2**31, (1,)).item())
-        img = self.photos[i % len(self.photos)] if self.fixed else _some_part(self.photos[rng.integers(len(self.photos))], rng)
+        rng = np.random.default_rng(i) if self.fixed else np.random.default_rng(random.getrandbits(64))
+        img = self._small(self.photos[i % len(self.photos) if self.fixed else rng.integers(len(self.photos))])
+        if not self.fixed: img = _some_part(img, rng)
         return film_lesson(to_float(cv2.resize(img, (self.size,)*2, interpolation=cv2.INTER_AREA)), rng)
 
 def _some_part(img, rng):
@@ -94,10 +97,10 @@ def film_dls(
     size:int=128, # Side of the frames, px
     bs:int=24, # Frames a batch
     samples:int|None=None, # Lessons an epoch; None: one a photo
-    **kwargs # For `DataLoaders.from_dsets`: device, num_workers
+    **kwargs # For `lesson_dls`: `num_workers`, `device`
 ) -> DataLoaders: # Batches of (scan, mask, base, photo, where it counts, is it colourless)
     "Loaders of lessons about film."
-    return DataLoaders.from_dsets(FilmFrames(train, size, samples), FilmFrames(valid, size, fixed=True), bs=bs, **kwargs)
+    return lesson_dls(FilmFrames(train, size, samples), FilmFrames(valid, size, fixed=True), bs, **kwargs)
 
 # %% ../../nbs/44b_learn.film.ipynb #a712acda
 def worse_print(
@@ -185,12 +188,13 @@ def film_psnr(answer, photo, counts, colourless):
     return -10*mse.clamp(min=1e-8).log10().mean()
 
 # %% ../../nbs/44b_learn.film.ipynb #fca72cf1
-@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls', 'whole'])
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls', 'whole', 'splitter'])
 def film_learner(
     dls:DataLoaders, # See `film_dls`
     net:nn.Module, # A `FilmNet`, or a `RestorerNet` whose part `film` learns
     wd:float=1e-2, # Weight decay
     **kwargs
-) -> RestoringLearner: # Shows PSNR
+) -> RestoringLearner: # Shows PSNR; `freeze()` leaves its eyes as they are
     "A learner for the network that corrects film. Its eyes should have seen ImageNet: `net.body.load_state_dict(load_lite().state_dict())`."
-    return part_learner(dls, FilmStudent(part_of(net, 'film')), FilmLoss(), wd=wd, **dict(metrics=[film_psnr]) | kwargs)
+    kwargs = dict(metrics=[film_psnr], train_bn=False, splitter=partial(part_and_rest, part='net.body')) | kwargs
+    return part_learner(dls, FilmStudent(part_of(net, 'film')), FilmLoss(), wd=wd, **kwargs)

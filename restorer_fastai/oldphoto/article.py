@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..nets.backbone import IMAGENET_MEAN, IMAGENET_STD, find_imagenet_weights, read_state
-from ..nets.blocks import InFloat32, conv_norm
+from ..nets.blocks import InFloat32
 from .colorize import Colorizer, ColorizeSetting, UpTo
 from ..photo.errors import RestorerError, WeightsError
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEARNS', 'COLORIZE_FORMS', 'drawn', 'film_response', 'faded_luma', 'softer', 'grainy', 'old_luma', 'soft_cells',
            'colour_importance', 'CountColours', 'OddsLoss', 'with_luma', 'ChromaLoss', 'ColorizeStudent', 'InColour',
-           'encoder_and_rest', 'only_sharpen', 'new_colorizer', 'colorize_learner', 'ColorizeStage']
+           'new_colorizer', 'colorize_learner', 'ColorizeStage']
 
 # %% ../../nbs/72b_oldphoto.colorize_learn.ipynb #d4db0eeb
 from dataclasses import dataclass
@@ -15,25 +15,25 @@ from pathlib import Path
 import torch
 from fastai.callback.core import Callback
 from fastai.data.all import DataLoaders
-from fastai.torch_core import params
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..learn.generator import part_learner
+from ..learn.generator import only_part, part_and_rest, part_learner
 from ..learn.learner import RestoringLearner
 from ..learn.losses import PerceptualLoss
-from ..nets.backbone import Backbone
+from ..nets.backbone import Backbone, find_imagenet_weights
 from ..nets.blocks import computing_in
 from ..nets.colour import SIDE, STEP, chroma, luma
-from ..nets.lite import load_lite
+from ..nets.lite import lite_backbone, load_lite
 from .article import ArticleNet, load_resnet
 from .colorize import Colorizer, ColorizeNet, ColorizeSetting, choose_colours
 from ..photo.errors import RestorerError
 from ..photo.pixels import LUMA, YCBCR_TO_RGB
-from ..train.kinds import Stage, check_choice
+from ..train.kinds import check_choice
+from ..train.lite_kinds import LiteStage
 
 # %% ../../nbs/72b_oldphoto.colorize_learn.ipynb #50d44040
 def drawn(
@@ -212,20 +212,6 @@ class InColour(Callback):
     order = -2
     def before_batch(self): self.learn.xb = (self.y,)
 
-def encoder_and_rest(
-    student:ColorizeStudent, # Its network has an `encoder`
-) -> list: # Two groups of parameters
-    "A splitter: `freeze` leaves the encoder as it is."
-    encoder = params(student.net.encoder)
-    known = {id(o) for o in encoder}
-    return [encoder, [o for o in params(student.net) if id(o) not in known]]
-
-def only_sharpen(
-    student:ColorizeStudent, # Of a `ColorizeNet`
-) -> list: # One group of parameters
-    "A splitter for what learns last."
-    return [params(student.net.sharpen)]
-
 # %% ../../nbs/72b_oldphoto.colorize_learn.ipynb #041ddd00
 COLORIZE_FORMS = dict(lite=ColorizeNet, article=ArticleNet) # name -> network
 
@@ -236,10 +222,13 @@ def new_colorizer(
 ) -> Colorizer:
     "A network ready to learn. Raises RestorerError for an unknown form, WeightsError when weights are missing or unfit."
     if form not in COLORIZE_FORMS: raise RestorerError(f"the form '{form}' is unknown; choose one of {', '.join(COLORIZE_FORMS)}")
-    net, weights = COLORIZE_FORMS[form](**settings), None if imagenet is True else imagenet
-    if imagenet and form == 'lite': net.encoder.load_state_dict(load_lite(weights).state_dict())
-    elif imagenet: load_resnet(net.encoder, net.config['arch'], weights)
+    net = COLORIZE_FORMS[form](**settings)
+    if imagenet: _teach(net, None if imagenet is True else imagenet)
     return net
+
+def _teach(net, weights): # ImageNet to its encoder
+    if isinstance(net, ArticleNet): load_resnet(net.encoder, net.config['arch'], weights)
+    else: net.encoder.load_state_dict(load_lite(weights).state_dict())
 
 # %% ../../nbs/72b_oldphoto.colorize_learn.ipynb #00b8b35a
 @delegates(part_learner, but=['model', 'loss_func', 'part', 'cls', 'whole', 'splitter'])
@@ -258,18 +247,17 @@ def colorize_learner(
     needs = dict(odds='importance', sharpen='sharpen', chroma='encoder').get(learns)
     if needs is None or getattr(net, needs, None) is None: raise RestorerError(f"a {type(net).__name__} {getattr(net, 'config', '')} cannot learn '{learns}'; there are {', '.join(LEARNS)}")
     loss = OddsLoss(net) if learns == 'odds' else ChromaLoss(features)
-    splitter = only_sharpen if learns == 'sharpen' else encoder_and_rest
+    splitter = partial(only_part, part='net.sharpen') if learns == 'sharpen' else partial(part_and_rest, part='net.encoder')
     kwargs = dict(train_bn=False) | kwargs # frozen is frozen, the norms as well
     return part_learner(dls, ColorizeStudent(net, learns, old), loss, wd=wd, splitter=splitter, cbs=[InColour(), CountColours(), *L(cbs)], **kwargs)
 
 # %% ../../nbs/72b_oldphoto.colorize_learn.ipynb #f2482706
 @dataclass(frozen=True)
-class ColorizeStage(Stage):
+class ColorizeStage(LiteStage):
     "A network that colorizes learns, beside the generator."
     learns:str='odds' # One of `LEARNS`
-    frozen:bool=False # Does the encoder stay as it is?
     form:str='lite' # A key of `COLORIZE_FORMS`
-    imagenet:bool|str=True # What the encoder begins with, see `new_colorizer`
+    feature:bool=False # Does it count, too, what EfficientNet-Lite0 sees in the photos? See `ChromaLoss`
     old:float=.6 # See `old_luma`
     mix:str|None='colourless' # What else is done to the photos that are shown in samples
     kind, trains, result = 'colorize', ('colorizer',), 'colorizer'
@@ -279,17 +267,19 @@ class ColorizeStage(Stage):
         check_choice('learns', self.learns, LEARNS)
         check_choice('form', self.form, COLORIZE_FORMS)
 
-    def networks(self, recipe): return dict(colorizer=partial(new_colorizer, self.form, self.imagenet))
+    def networks(self, recipe): return dict(colorizer=partial(new_colorizer, self.form, False))
     def truth(self, recipe): return None
+
+    def check_weights(self, recipe):
+        if self.form == 'lite': super().check_weights(recipe)
+        elif self.is_taught(recipe): find_imagenet_weights('resnet50', self.weights)
+        if self.feature: load_lite(self.weights if self.form == 'lite' else None)
+
+    def begin(self, recipe, nets):
+        if self.is_taught(recipe): _teach(nets['colorizer'], self.weights)
 
 # %% ../../nbs/72b_oldphoto.colorize_learn.ipynb #9f5d11c3
 @patch
-def learner(self:ColorizeStage, recipe, nets, dls, **kwargs):
-    learn = colorize_learner(dls, nets['colorizer'], self.learns, old=self.old, **kwargs)
-    if self.frozen and self.learns != 'sharpen': learn.freeze()
-    return learn
-
-@patch
-def fit(self:ColorizeStage, learn, recipe, start_epoch=0):
-    lr = self.lr if self.frozen or self.learns == 'sharpen' else slice(self.lr/5, self.lr)
-    learn.fit_one_cycle(self.epochs, lr, start_epoch=start_epoch)
+def student_of(self:ColorizeStage, net, dls, **kwargs):
+    features = lite_backbone(self.weights if self.form == 'lite' else None) if self.feature else None
+    return colorize_learner(dls, net, self.learns, features, self.old, **kwargs)

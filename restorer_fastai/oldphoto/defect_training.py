@@ -9,7 +9,6 @@ __all__ = ['CAP', 'BROAD', 'LEAST', 'defect_loss', 'WornPhotos', 'defect_dls', '
 # %% ../../nbs/70f_oldphoto.defect_training.ipynb #f1a5f8f5
 import random
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,8 +21,7 @@ from fastcore.meta import delegates
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.dataset import photos_root, read_manifest
-from ..data.loaders import PairDL, read_reduced
+from ..data.loaders import clean_photos, lesson_dls, read_reduced
 from ..degrade.chance import generator_for
 from ..learn.callbacks import restoring_net
 from ..learn.generator import part_learner
@@ -33,7 +31,6 @@ from .defects import DefectNet, find_defects
 from .pixel_scores import average_precision, choose_thresholds, dice_curve, PixelScores, pixel_auc
 from .wear import Dirt, dirt_in
 from .worn import cut, worn_crop
-from ..photo.errors import RestorerError
 from ..photo.pixels import from_tensor, to_float, to_tensor
 from ..train.kinds import Stage
 
@@ -91,14 +88,9 @@ def defect_dls(
     device=None, # Where batches go; None: fastai's default
 ) -> DataLoaders: # Batches of (N, 3, size, size) in [0, 1] and (N, 1, size, size): 0 whole, 1 damaged, 2 nobody asks
     "Loaders of worn crops out of the clean photos of a data set. Raises `RestorerError` when it has none to train on."
-    rows, folder = read_manifest(root), photos_root(root)
-    sides = [[folder/f for f, o in zip(rows.source, rows.split) if o == side] for side in ('train', 'valid')]
-    if not sides[0]: raise RestorerError(f'{root} has no training photos: build it again from more photos')
-    files, held = sides[0]*-(-(samples or 1)//len(sides[0])), sides[1][:valid_samples]
-    n = samples or len(files)
+    files, held = clean_photos(root, samples, valid_samples, seed)
     worn = WornPhotos(files, size, dirt_in(dirt, 'train')), WornPhotos(held, size, dirt_in(dirt, 'valid'), seed)
-    train = PairDL(worn[0], bs=min(bs, n), shuffle=True, drop_last=True, num_workers=num_workers, partial_n=n, device=device)
-    return DataLoaders(train, PairDL(worn[1], bs=bs, num_workers=num_workers, device=device), device=device)
+    return lesson_dls(*worn, bs, samples, num_workers=num_workers, device=device)
 
 # %% ../../nbs/70f_oldphoto.defect_training.ipynb #182ef11c
 class DefectScores(Callback):

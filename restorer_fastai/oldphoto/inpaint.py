@@ -276,9 +276,11 @@ def inpaint(
 def fill(self:InpaintNet,
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1], a positive
     mask:np.ndarray, # (H, W), above 0 where nothing is left
+    tiled:TiledNet=None, # Where, in what and in which pieces the restorer computes that this is a part of
 ) -> np.ndarray: # The filled photo, the same type
     "Fill the holes of a photo, without a word: ask `doubts` before."
-    return inpaint(self, img, mask, notes=[])
+    how = {} if tiled is None else dict(device=tiled.device, dtype=tiled.dtype, tile=tiled.tile)
+    return inpaint(TiledNet(self, overlap=min(128, how.get('tile', 512)//2), **how), img, mask, notes=[])
 
 @patch
 def doubts(self:InpaintNet,

@@ -9,7 +9,6 @@ __all__ = ['INPAINT_FORMS', 'hole_variation', 'InpaintLoss', 'painted_psnr', 'Sh
 # %% ../../nbs/71c_oldphoto.inpaint_training.ipynb #d94b126e
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,6 +32,7 @@ from ..learn.learner import whole_photo_dls
 from ..learn.losses import LossWithParts
 from ..learn.losses import PerceptualLoss
 from ..nets.architectures import builder_of
+from ..nets.backbone import load_backbone
 from ..nets.blocks import computing_in
 from .inpaint import guess_from_half
 from .inpaint import hole_radius
@@ -182,6 +182,9 @@ class InpaintStage(Stage):
     def __post_init__(self):
         super().__post_init__()
         check_choice('form', self.form, INPAINT_FORMS)
+
+    def check_weights(self, recipe):
+        if self.feature: load_backbone('vgg19')
 
     def networks(self, recipe): return dict(inpaint=builder_of(self.form))
     def truth(self, recipe): return inpaint_truth

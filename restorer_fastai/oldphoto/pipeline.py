@@ -15,12 +15,13 @@ from ..photo.errors import WeightsError
 from ..photo.progress import progress_bar
 from ..photo.reading import open_photo
 from ..restore.album import restore_album
+from ..restore.even import find_even
 from ..restore.files import why_failed
 from ..restore.look import look_at, uncoloured
 from ..restore.masks import save_mask
 from ..restore.options import AlbumOptions, RestoreOptions
-from ..restore.pixels import array_of, in_its_kind, restore_array, what_to_do
-from ..restore.plan import plan_album
+from ..restore.pixels import array_of, in_its_kind, inpainted, restore_array, what_is_kept, what_to_do
+from ..restore.plan import AlbumPlan, plan_album
 from ..restore.restorer import Restorer
 
 # %% ../../nbs/73_oldphoto.pipeline.ipynb #e4cbfab6
@@ -49,10 +50,10 @@ class OldPhoto:
         return cls(Restorer.load(path, **kwargs))
 
 # %% ../../nbs/73_oldphoto.pipeline.ipynb #5e3ec70d
-def _look_and_mask(restorer, img, mode, mask):
+def _look_and_mask(restorer, img, mode, mask, even=None):
     "(What is seen in a photo, what is to become of it)"
     seen = look_at(restorer.net, img, mode, restorer.device)
-    return seen, what_to_do(restorer, img, seen, RestoreOptions(mode, mask, defects=mask is None))
+    return seen, what_to_do(restorer, img, seen, RestoreOptions(mode, mask, defects=mask is None), even)
 
 @patch
 def find(self:OldPhoto,
@@ -65,7 +66,14 @@ def find(self:OldPhoto,
     return np.zeros(img.shape[:2], bool) if mask is None else mask > 127
 
 
+
 # %% ../../nbs/73_oldphoto.pipeline.ipynb #19cf09e0
+def _in_own_tone(restorer, img, seen, whole, even):
+    "A black-and-white photo without colours, from what is to become of it with them."
+    seen, mask = uncoloured(restorer.net, img, seen, restorer.device), None if whole.mask is None else np.uint8(255*(whole.mask > 0)) # as if it were told
+    kept = what_is_kept(restorer, img, seen.mode, mask, even)
+    return restore_array(restorer, img, seen, treatment=whole._replace(mask=mask, kept=kept))
+
 @patch
 def restore(self:OldPhoto,
     photo, # A path; a Pillow image; numpy (H, W, 3) or (H, W), uint8, uint16 or float in [0, 1]; tensor (3, H, W)
@@ -73,12 +81,13 @@ def restore(self:OldPhoto,
     mask=None, # Where its defects are, as for `Restorer.restore`; it counts alone. Looked for when not given
 )->OldPhotos:
     "Restore one old photo in three ways. Raises as `Restorer.restore`."
-    img, r = array_of(photo), self.restorer
-    seen, treatment = _look_and_mask(r, img, mode, mask)
-    plain, whole = uncoloured(r.net, img, seen, r.device), treatment._replace(notes=())
-    made = dict(repaired=restore_array(r, img, plain, treatment=what_to_do(r, img, plain, RestoreOptions(mask=whole.mask, defects=False))))
-    made['repaired_and_coloured'] = restore_array(r, img, seen, treatment=whole)
-    made['coloured'] = restore_array(r, img, seen, RestoreOptions(**WISHES['coloured'])) if seen.mode == 'black_and_white' else None
+    r, img = self.restorer, array_of(photo)
+    even = find_even(img)
+    seen, treatment = _look_and_mask(r, img, mode, mask, even)
+    grey, whole = seen.mode == 'black_and_white', treatment._replace(filled=inpainted(r, img, seen, treatment.mask))
+    made = dict(repaired=_in_own_tone(r, img, seen, whole, even) if grey else None, repaired_and_coloured=restore_array(r, img, seen, treatment=whole))
+    if not grey: made['repaired'] = made['repaired_and_coloured'].copy()
+    made['coloured'] = restore_array(r, img, seen, RestoreOptions(**WISHES['coloured'])) if grey else None
     kind = img if isinstance(photo, (str, os.PathLike)) else photo
     made = {k: v if v is None else in_its_kind(kind, lambda _: v) for k, v in made.items()}
     mask = np.zeros(img.shape[:2], bool) if whole.mask is None else whole.mask > 127
@@ -91,7 +100,7 @@ NO_DEFECTS = 'no defects found'
 def _mask_path(plan, job): return (plan.out/MASKS/job.result.relative_to(plan.out)).with_suffix('.png')
 
 def _find_masks(oldphoto, plan, mode, progress):
-    "Write a mask for each photo of an album that has defects and no mask yet; pairs (photo, what is to be said of it)."
+    "Write a mask for each photo of an album that has defects and no mask yet; pairs (photo, what is to be said of it). Raises `PhotoError` when the disk takes none."
     said, todo = [], [job for job in plan.jobs if not _mask_path(plan, job).exists()]
     with progress_bar(len(todo), 'looking for defects', show=progress) as update:
         for i, job in enumerate(todo):
@@ -119,8 +128,17 @@ def restore_folder(self:OldPhoto,
     files:AlbumOptions=AlbumOptions(), # How results are written
     progress:bool=True, # Show bars?
 )->dict: # Name of a result -> `FolderSummary`
-    "Restore many old photos in three ways each. Can be stopped and started again. Raises as `Restorer.restore_folder`."
-    plan = plan_album(paths, out, mask, files)
+    "Restore many old photos in three ways each. Can be stopped and started again. Raises as `Restorer.restore_folder`, and `PhotoError` when the disk takes no mask."
+    return self.restore_album(plan_album(paths, out, mask, files), mode, files, progress)
+
+@patch
+def restore_album(self:OldPhoto,
+    plan:AlbumPlan, # What `plan_album` made of the folders, with the same options
+    mode:str|None=None, # What you know about all photos
+    files:AlbumOptions=AlbumOptions(), # How results are written
+    progress:bool=True, # Show bars?
+)->dict: # Name of a result -> `FolderSummary`
+    "`restore_folder`, of an album that was planned."
     said = _find_masks(self, replace(plan, jobs=[o for o in plan.jobs if o.mask is None]), mode, progress)
     masks = {o.photo: o.mask or _mask_path(plan, o) for o in plan.jobs}
     masks = {k: v for k, v in masks.items() if v.is_file()}

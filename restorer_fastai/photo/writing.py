@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 from .disk import write_beside
-from .errors import PhotoError
+from .errors import could_not_write, PhotoError
 from .exif import EXIF_CAMERA, EXIF_MAIN, EXIF_PLACE, exif_block, exif_tables, reordered
 from .files import PHOTO_TYPES
 from .metadata import as_notes, jpeg_segments, place_metadata, png_metadata, sidecars, tiff_metadata
@@ -22,7 +22,6 @@ from .reading import Photo
 # %% ../../nbs/07_photo.writing.ipynb #adeda4fd
 _LONGEST = dict(JPEG=65500, WEBP=16383) # pixels a side; the other formats hold whatever we read
 _LONG_NOTE = 'x'*250 # no note of ours is longer
-_WAY_OUT = 'Check the folder, its permissions and the free space.'
 
 def _writable(path, img):
     "`img` as (H, W, 3) or (H, W), and the name of the format; raises `PhotoError` when it is no photo or its format cannot hold it."
@@ -154,7 +153,7 @@ def save_photo(
         raise PhotoError(path, f'could not be made ({e})', 'Try another format, or leave out the EXIF data and the profile.') from e
     try:
         with write_beside(path) as tmp: tmp.write_bytes(data)
-    except (OSError, ValueError) as e: raise PhotoError(path, f'could not be written ({e})', _WAY_OUT) from e
+    except (OSError, ValueError) as e: raise could_not_write(path, e) from e
     return path
 
 # %% ../../nbs/07_photo.writing.ipynb #3cce4c2f

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from ..photo.disk import claim
-from ..photo.errors import WeightsError, printable
+from ..photo.errors import could_not_write, WeightsError, printable
 from ..photo.progress import progress_bar
 from .files import restore_job, sweep_results, why_failed
 from .options import AlbumOptions, RestoreOptions
@@ -69,7 +69,7 @@ def _write_reports(jobs, summary):
     for folder, js in folders.items():
         if not os.path.isdir(folder): continue # it could not be made, and none of its photos was restored
         try: summary.reports.append(write_album_report(js, [(j.photo, why[j.photo]) for j in js if j.photo in why]))
-        except OSError as e: summary.failed.append((folder/'report.html', f'could not be written ({e}). Check the folder, its permissions and the free space.'))
+        except OSError as e: summary.failed.append((folder/'report.html', why_failed(could_not_write(folder/'report.html', e))))
 
 # %% ../../nbs/68_restore.album.ipynb #fa59c28f
 def _looks(tiled, plan, options, files, update):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GRAIN', 'JUMP', 'LEAST', 'ONE_TONE', 'KEPT', 'HIDDEN', 'Cells', 'cell_statistics', 'even_cells', 'Areas',
-           'even_areas', 'keep_map', 'is_graphic']
+           'even_areas', 'find_even', 'keep_map', 'is_graphic']
 
 # %% ../../nbs/60c_restore.even.ipynb #e5e02958
 from typing import NamedTuple
@@ -91,13 +91,20 @@ def _grown(code, mean, img):
     return kept.astype(np.uint8)
 
 # %% ../../nbs/60c_restore.even.ipynb #d7786e4f
+def find_even(
+    img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
+)->tuple: # (`Cells`, `Areas`)
+    "What is even in a photo."
+    cells = cell_statistics(img)
+    return cells, even_areas(cells)
+
 def keep_map(
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
     black_and_white:bool=False, # Is it to be coloured? Then only bare areas are kept
+    even:tuple=None, # What `find_even` found in it; looked for when not given
 ): # uint8 (H, W): 0, `KEPT` or `HIDDEN`; None: nothing is even
     "Which pixels of a photo come out as they went in."
-    cells = cell_statistics(img)
-    areas = even_areas(cells)
+    cells, areas = even or find_even(img)
     code = np.uint8(KEPT*(areas.labels > 0))
     code[areas.one_tone[areas.labels]] = HIDDEN
     if black_and_white: code[~areas.bare[areas.labels]] = 0
@@ -114,8 +121,7 @@ def is_graphic(
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
 )->bool:
     "Is a picture made of flat areas, or even all over?"
-    cells = cell_statistics(img)
-    areas = even_areas(cells)
+    cells, areas = find_even(img)
     if (areas.labels > 0).mean() > .95: return True
     if cells.flat.mean() > .5 and is_drawing(~img if img.dtype.kind == 'u' else 1 - img): return True # inverted in its own type: a scan is large
     rest = ~areas.framed[areas.labels]

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from .. import __version__
 from ..photo.disk import claim, sweep, will_be
-from ..photo.errors import FileError, PhotoError, RestorerError
+from ..photo.errors import could_not_write, FileError, PhotoError, RestorerError
 from ..photo.files import PHOTO_TYPES
 from ..photo.reading import open_photo
 from ..photo.writing import not_written, save_photo
@@ -81,8 +81,6 @@ def in_one_line(
     return text.encode('ascii', 'replace').decode()
 
 # %% ../../nbs/66_restore.files.ipynb #10cfd805
-_NO_ROOM = 'Check the folder, its permissions and the free space.'
-
 def _nobody_writes(job):
     "Whether a result could be claimed just now."
     try:
@@ -156,7 +154,7 @@ def restore_job(
     options = replace(options, mask=job.mask)
     with contextlib.ExitStack() as held:
         try: free = held.enter_context(claim(job.result))
-        except OSError as e: raise PhotoError(job.result, f'could not be written ({e})', _NO_ROOM) from e
+        except OSError as e: raise could_not_write(job.result, e) from e
         if os.path.isfile(job.result) and not files.overwrite: return _already_there(tiled, job, options, files)
         if not free: return FileOutcome(job.photo, job.result, 'busy')
         return _write_restored(tiled, job, options, files, seen, on_tile)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 from ..photo.disk import fit_name, write_beside
-from ..photo.errors import PhotoError
+from ..photo.errors import could_not_write, PhotoError
 from ..photo.pixels import rgb_to_ycbcr, to_float
 
 # %% ../../nbs/64_restore.invented.ipynb #427cf14d
@@ -78,7 +78,7 @@ def invented_beside(
         with write_beside(path) as beside:
             im.save(beside, format='PNG', pnginfo=note)
             yield
-    except OSError as e: raise PhotoError(path, f'could not be written ({e})', 'Check the folder, its permissions and the free space.') from e
+    except OSError as e: raise could_not_write(path, e) from e
 
 # %% ../../nbs/64_restore.invented.ipynb #d817fd87
 def write_invented(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 from ..photo.disk import write_beside
-from ..photo.errors import PhotoError, RestorerError
+from ..photo.errors import could_not_write, PhotoError, RestorerError
 from ..photo.files import PHOTO_FORMATS
 from ..photo.reading import open_photo
 
@@ -112,9 +112,10 @@ def save_mask(
     mask:np.ndarray, # bool (H, W)
     clear:bool=False, # On a see-through ground?
 )->Path: # The file
-    "Write a mask white on black, or white on nothing."
+    "Write a mask white on black, or white on nothing. Raises `PhotoError` when the disk refuses."
     levels = np.uint8(255*mask)
-    return write_png(path, np.dstack([np.full_like(levels, 255), levels]) if clear else levels)
+    try: return write_png(path, np.dstack([np.full_like(levels, 255), levels]) if clear else levels)
+    except OSError as e: raise could_not_write(path, e) from e
 
 def load_mask(
     path:Path, # What `save_mask` wrote

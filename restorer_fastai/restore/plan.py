@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from ..photo.disk import fit_name
-from ..photo.errors import PhotoError, printable
+from ..photo.errors import PhotoError
 from ..photo.files import find_photos, is_other_photo, is_photo, result_path, why_left_out
 from .invented import invented_path, is_invented
 from .options import AlbumOptions

@@ -22,6 +22,7 @@ from fastcore.basics import patch
 from ..photo.errors import RestorerError
 from ..data.loaders import get_dls, VIEWS
 from ..nets.architectures import resolve
+from ..nets.backbone import load_backbone
 from ..nets.critics import CriticNet
 from ..nets.restorer import build_network
 from ..nets.weights import load_weights, save_weights
@@ -55,7 +56,7 @@ def check_choice(
 @dataclass(frozen=True)
 class Stage:
     "What every kind of stage has: who trains, at which size, for how long."
-    size:int=64 # Side of the photos, px: a multiple of 32, at least `MIN_SIZE`
+    size:int=64 # Side of the photos, px: a multiple of `multiple`, at least `MIN_SIZE`
     epochs:int=1 # How often through `samples`
     bs:int=32 # Photos a batch
     lr:float=1e-3 # Highest learning rate
@@ -75,12 +76,13 @@ class Stage:
     measures:ClassVar[dict]={} # Name of a metric -> its column in the log
     titles:ClassVar[dict]={} # Columns whose curve belongs into the report -> its title
     shown:ClassVar[tuple]=() # More columns to print while it trains
+    multiple:ClassVar[int]=32 # Of what `size` is a multiple, px
 
     def __post_init__(self):
         if self.view is None: object.__setattr__(self, 'view', self.usual_view)
         check_choice('view', self.view, VIEWS)
         check_choice('optimiser', self.optimiser, OPTIMISERS)
-        if self.size % 32: raise RecipeError(f"stage size {self.size} px is not a multiple of 32")
+        if self.size % self.multiple: raise RecipeError(f"stage size {self.size} px is not a multiple of {self.multiple}")
         if self.size < MIN_SIZE: raise RecipeError(f"a stage needs at least {MIN_SIZE} px, not {self.size}")
         if self.epochs < 1 or self.bs < 1: raise RecipeError(f"a stage needs at least one epoch and one photo a batch: {self}")
 
@@ -112,6 +114,18 @@ def networks(self:Stage,
 ) -> dict: # Name -> function without arguments that builds it
     "The networks that the stage trains or reads."
     return dict(generator=partial(build_network, recipe.network))
+
+# %% ../../nbs/52_train.kinds.ipynb #3fd6331c
+@patch
+def check_weights(self:Stage,
+    recipe, # The run's `Recipe`
+): "Raise WeightsError when weights of others that the stage needs are missing or unfit."
+
+@patch
+def begin(self:Stage,
+    recipe, # The run's `Recipe`
+    nets:dict, # Its networks by name, new
+): "Give what the stage trains the weights of others that it begins with."
 
 # %% ../../nbs/52_train.kinds.ipynb #f9e23c45
 @patch
@@ -255,6 +269,9 @@ class ColourStage(PartStage):
     part = 'colours', 'true'
     before = 'holes', 'generator', 'critic', 'gan'
     alone_reads = ('teacher',)
+
+    def check_weights(self, recipe):
+        if recipe.teacher: load_backbone('squeezenet1_1', None if recipe.teacher is True else recipe.teacher)
 
     def truth(self, recipe): return None
     def learner(self, recipe, nets, dls, **kwargs): return colour_learner(dls, nets['generator'], teacher=recipe.teacher, **kwargs)
@@ -403,7 +420,9 @@ def fit(self:GanStage, learn, recipe, start_epoch=0):
     learn.fit_one_cycle(self.epochs, [self.lr, self.critic_lr], start_epoch=start_epoch, moms=(0., 0., 0.))
 
 # %% ../../nbs/52_train.kinds.ipynb #a65c623b
-STAGE_KINDS = {o.kind: o for o in (FrameStage, ColourStage, HolesStage, GeneratorStage, CriticStage, GanStage)} | { # of later floors: imported when a recipe has one
+STAGE_KINDS = {o.kind: o for o in (FrameStage, ColourStage, HolesStage, GeneratorStage, CriticStage, GanStage)} | { # of later rooms: imported when a recipe has one
+    'frame_lite': 'restorer_fastai.train.lite_kinds:FrameLiteStage',
+    'film': 'restorer_fastai.train.lite_kinds:FilmStage',
     'defects': 'restorer_fastai.oldphoto.defect_training:DefectStage',
     'inpaint': 'restorer_fastai.oldphoto.inpaint_training:InpaintStage',
     'colorize': 'restorer_fastai.oldphoto.colorize_learn:ColorizeStage',

@@ -21,7 +21,7 @@ from .kinds import check_choice, kinds_at_hand, make_stage, RecipeError
 
 # %% ../../nbs/53_train.recipe.ipynb #dc2b6803
 KEEP = ('best', 'last')
-NAMES_OF_FILES = ('mix', 'pretrained', 'teacher', 'start', 'dirt') # may be paths
+NAMES_OF_FILES = ('mix', 'pretrained', 'teacher', 'start', 'dirt', 'imagenet') # may be paths
 
 @dataclass(frozen=True)
 class Recipe:
@@ -34,7 +34,7 @@ class Recipe:
     network:NetConfig=NetConfig() # The generator
     pretrained:bool|str=False # ImageNet weights for its encoder: true, or a local file
     teacher:bool|str=False # ImageNet's SqueezeNet beside the colour stages: true, or a local file; see `Taught`
-    start:str|None=None # Weights file of the same network to begin with instead of random weights
+    start:str|None=None # Weights file of the network that the first stage hands out, to begin with instead of random weights
     critic:dict=field(default_factory=lambda: dict(nf=128)) # Arguments of `CriticNet`
     loss:str|dict='mse' # Pixel loss, or a weighted sum: see `get_loss`
     valid_samples:int=64 # Validation photos to score after each epoch
@@ -133,7 +133,7 @@ def recipe_from_dict(
 RECIPES = files('restorer_fastai')/'recipes'
 
 def load_recipe(
-    recipe, # 'quick', 'reference', the path of a YAML file, or a `Recipe`
+    recipe, # The name of one in `RECIPES`, such as 'quick' or 'reference', the path of a YAML file, or a `Recipe`
 ) -> Recipe:
     "Read a recipe. Raises RecipeError that names what is wrong in it."
     if isinstance(recipe, Recipe): return recipe

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from ..photo.errors import FileError, PhotoError, printable, RestorerError
 from ..photo.reading import read_photo
-from .ballot import ANSWERS, Question, questions_for, read_votes, Sheet, voter_name, VoteFile
+from .ballot import questions_for, read_votes, Sheet, voter_name, VoteFile
 from .door import bare_host, Door, end_politely, listen, names_for, run_page, tell_where
 
 # %% ../../nbs/94_web.votes.ipynb #a0429d45
