@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from ..data.loaders import lesson_dls, read_reduced
 from ..degrade.damage import to_sepia
+from ..degrade.film import STOCKS
 from ..degrade.mixes import MIXES, apply_steps
 from ..degrade.registry import draw_step
 from .frame import FrameStudent, frame_truth, kind_accuracy, sign_accuracy
@@ -160,15 +161,15 @@ def any_negative(
     img:np.ndarray, # (H, W, 3) clean photo, float in [0, 1]
     rng:np.random.Generator, # Where the chance comes from
 ) -> AnyFrame:
-    "A negative: 255 - x of any print, or any film; in a holder or on a light table at times."
+    "A negative: 255 - x of any print, or film, of chance (14a_degrade.any_film) or as it is made (14_degrade.film); in a holder or on a light table at times."
     if _chance(rng, .5):
         o = any_print(img, rng)
         if _chance(rng, .3): o = _framed(o, rng)
         o = o._replace(frame=1 - _damaged(o.frame, rng, .3), kind=_KINDS.index('plain_negative'))
     else:
         img = lit(img, rng)
-        step = draw_step('any_film_negative', rng)
-        mono = step['film'] == 'silver'
+        step = draw_step(rng.choice(['any_film_negative', 'film_negative']), rng)
+        mono = step['film'] == 'silver' if 'film' in step else STOCKS[step['stock']].mono
         o = AnyFrame(np.clip(apply_steps(img, [step]), 0, 1), rgb_to_grey(img) if mono else img, np.ones(img.shape[:2], bool), _KINDS.index('film_negative'))
     return _framed(o, rng, tones=(1., .97, .6, .1, 0., 0.)) if _chance(rng, .25) else o
 
