@@ -32,7 +32,7 @@ import pandas as pd
 import torch
 import typer
 from restorer_fastai.nets.weights import load_network
-from restorer_fastai.oldphoto.defects import find_defects, map_defects, mask_from, reduced, tiled_for, top_hat
+from restorer_fastai.oldphoto.defects import find_defects, map_defects, mask_from, reduced, tiled_for, top_hat, widened
 from restorer_fastai.oldphoto.pixel_scores import average_precision, BINS, dice_curve, PixelScores, pixel_auc
 from restorer_fastai.oldphoto.wear import Wear, dirt_in, draw_tone, put_on
 from restorer_fastai.oldphoto.worn import cut, look_old, scan_print, worn_crop
@@ -117,9 +117,6 @@ def masked_by_hand(folder):
         yield read_photo(path), np.uint8(read_photo(MASKS/row.mask)[..., 0] > 127)
 
 
-def near(mask, px=2): return cv2.dilate(np.uint8(mask), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2*px + 1,)*2)) > 0
-
-
 def judge(finder, pairs):
     "AUC, AP, best Dice, Dice, Dice with two pixels of tolerance."
     scores, both, found, truths, hit, met = PixelScores(), 0, 0, 0, 0, 0
@@ -128,7 +125,7 @@ def judge(finder, pairs):
         scores.add(answer, truth)
         mask, true = finder.mask(img, answer) & (truth != 2), truth == 1
         both, found, truths = both + (mask & true).sum(), found + mask.sum(), truths + true.sum()
-        hit, met = hit + (mask & near(true)).sum(), met + (true & near(mask)).sum()
+        hit, met = hit + (mask & widened(true, 2)).sum(), met + (true & widened(mask, 2)).sum()
     precision, recall = hit/max(found, 1), met/max(truths, 1)
     return scores, {'AUC': pixel_auc(scores), 'AP': average_precision(scores), 'Dice': 2*both/max(found + truths, 1), 'Dice, 2 px': 2*precision*recall/max(precision + recall, 1e-9),
                     'best Dice': dice_curve(scores).max(), 'damaged, %': 100*scores.damaged.sum()/max((scores.damaged + scores.whole).sum(), 1)}

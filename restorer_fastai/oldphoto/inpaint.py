@@ -20,6 +20,7 @@ from ..degrade.chance import generator_for
 from ..degrade.damage import coarse_noise
 from ..nets.blocks import InFloat32
 from ..nets.holes import fill_holes
+from .defects import widened
 from ..photo.errors import WeightsError
 from ..photo.pixels import from_tensor, to_float, to_tensor
 from ..restore.masks import as_mask, doubts_of_mask
@@ -232,9 +233,7 @@ def doubts_of_holes(
 # %% ../../nbs/71_oldphoto.inpaint.ipynb #241dfeb7
 def _mask_of(mask, shape, grow):
     "bool (H, W). Raises what `as_mask` raises."
-    mask = np.uint8(as_mask(mask, shape))
-    if grow: mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2*grow + 1, 2*grow + 1)))
-    return mask > 0
+    return widened(as_mask(mask, shape) > 0, grow)
 
 def _tell(notes, doubts):
     "Add doubts to a list, or let them be warnings."
