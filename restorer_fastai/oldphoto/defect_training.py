@@ -35,7 +35,7 @@ from ..photo.pixels import from_tensor, to_float, to_tensor
 from ..train.kinds import Stage
 
 # %% ../../nbs/70f_oldphoto.defect_training.ipynb #9399062c
-CAP = 20. # a damaged pixel counts at most so many times as much as a whole one
+CAP = 8. # a damaged pixel counts at most so many times as much as a whole one (20 made it see scratches in hair and wires)
 BROAD, LEAST_WEIGHT = 15, .2 # px: in an area so wide that is damaged all over, a damaged pixel counts so little; in a thin line nearly 1
 
 def _by_thinness(truth): # (N, 1, H, W), 0. or 1. -> what a pixel counts

@@ -7,11 +7,9 @@ __all__ = ['BINS', 'FALSE_ALARMS', 'TRIED_THRESHOLDS', 'PixelScores', 'pixel_auc
            'choose_thresholds']
 
 # %% ../../nbs/70e_oldphoto.pixel_scores.ipynb #126ed95d
-from itertools import combinations_with_replacement
-
 import numpy as np
 
-from .defects import sure_defects, widened
+from .defects import peaks, widened
 
 # %% ../../nbs/70e_oldphoto.pixel_scores.ipynb #1d871fdd
 BINS = 2048 # of answers from 0 to 1
@@ -66,15 +64,17 @@ TRIED_THRESHOLDS = tuple((1/(1 + np.exp(-np.arange(-2, 9.1, .5)))).round(5).toli
 def masks_at(
     pairs:list, # (answer, truth) of photos: (H, W) in [0, 1]; (H, W) with 0 whole, 1 damaged, 2 nobody asks
     low:float, # See `sure_defects`
-    high:float, # See `sure_defects`
-) -> tuple: # Dice; share of the pixels of photos without damage that are handed on as damaged
-    "What comes out at two thresholds."
-    both = found = damaged = false = clean = 0
+    highs:list, # n thresholds from `low` up, see `sure_defects`
+) -> tuple: # (n,) Dice; (n,) share of the pixels of photos without damage that are handed on as damaged
+    "What comes out with one lower threshold and each of several upper ones."
+    both, found, false = np.zeros((3, len(highs)))
+    damaged = clean = 0
     for answer, truth in pairs:
-        mask, true = sure_defects(answer, low, high), truth == 1
-        if true.any(): both, found, damaged = both + (mask & true).sum(), found + (mask & (truth != 2)).sum(), damaged + true.sum()
-        else: false, clean = false + widened(mask).sum(), clean + mask.size
-    return 2*both/max(found + damaged, 1), false/max(clean, 1)
+        peak, true = peaks(answer, low), truth == 1 # what hangs together is looked up once for all upper thresholds
+        def above(where): return np.array([np.count_nonzero(peak[where] > high) for high in highs])
+        if true.any(): both, found, damaged = both + above(true), found + above((truth != 2) & (peak > 0)), damaged + true.sum()
+        else: false, clean = false + [widened(peak > high).sum() if high < peak.max() else 0 for high in highs], clean + peak.size
+    return 2*both/np.maximum(found + damaged, 1), false/max(clean, 1)
 
 # %% ../../nbs/70e_oldphoto.pixel_scores.ipynb #6f7c1a30
 def choose_thresholds(
@@ -82,6 +82,9 @@ def choose_thresholds(
     most_false:float=FALSE_ALARMS, # At most so many pixels of photos without damage may be handed on
 ) -> tuple: # (low, high), for `sure_defects`
     "The two thresholds at which a finder of defects is to work."
-    tried = {o: masks_at(pairs, *o) for o in combinations_with_replacement(TRIED_THRESHOLDS, 2)}
-    kept = [o for o, (_, false) in tried.items() if false <= most_false]
-    return max(kept, key=lambda o: tried[o][0], default=(TRIED_THRESHOLDS[-1],)*2)
+    tried = {}
+    for i, low in enumerate(TRIED_THRESHOLDS):
+        dice, false = masks_at(pairs, low, TRIED_THRESHOLDS[i:])
+        tried |= {(low, high): d for high, d, f in zip(TRIED_THRESHOLDS[i:], dice, false) if f <= most_false}
+    return max(tried, key=tried.get, default=(TRIED_THRESHOLDS[-1],)*2)
+

@@ -55,7 +55,7 @@ def cut(
     return to_float(part[:, ::rng.choice([-1, 1])])
 
 # %% ../../nbs/70d_oldphoto.worn.ipynb #465df791
-INTACT, DECORATED = .3, .6 # share of crops without damage; of these with something harmless that looks like it (of the others a quarter as often)
+INTACT, DECORATED = .4, .7 # share of crops without damage; of these with something harmless that looks like it (of the others a quarter as often)
 
 LOST = .5 # what changes a pixel by less than this share of how much its surroundings vary is lost in them
 
