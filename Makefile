@@ -100,7 +100,7 @@ test: $(VENV)/.installed-dev
 	$(foreach o,$(NOTEBOOKS),TMPDIR=$(abspath $(VENV))/tmp RESTORER_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/nbdev_test --file_re '$(o)' $(NOTEBOOK_OPTIONS) && rm -rf $(VENV)/tmp/* &&) true
 	$(SAY) 'pytest'
 	rm -rf $(VENV)/tmp && mkdir $(VENV)/tmp
-	TMPDIR=$(abspath $(VENV))/tmp RESTORER_QUICK=1 RESTORER_LANE=dev $(BIN)/pytest --durations 5
+	TMPDIR=$(abspath $(VENV))/tmp RESTORER_QUICK=1 OMP_NUM_THREADS=1 RESTORER_LANE=dev $(BIN)/pytest -n $(WORKERS) --dist loadfile --durations 15
 	rm -rf $(VENV)/tmp
 
 test-latest: $(LATEST)/.made
@@ -108,12 +108,12 @@ test-latest: $(LATEST)/.made
 	rm -rf build dist
 	$(LATEST_BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	rm -rf build
-	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore pytest hypothesis nbclient ipykernel
+	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore pytest pytest-xdist hypothesis nbclient ipykernel
 	$(LATEST_BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	-$(LATEST_BIN)/python -m pip uninstall --quiet --yes nbdev
 	$(SAY) 'pytest on the wheel, from an empty folder'
 	rm -rf $(LATEST)/{empty,tmp} && mkdir $(LATEST)/{empty,tmp}
-	cd $(LATEST)/empty && TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 RESTORER_LANE=latest $(LATEST_BIN)/pytest --rootdir $(CURDIR) -c $(CURDIR)/pyproject.toml --durations 5 $(CURDIR)/tests
+	cd $(LATEST)/empty && TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 OMP_NUM_THREADS=1 RESTORER_LANE=latest $(LATEST_BIN)/pytest -n $(WORKERS) --dist loadfile --rootdir $(CURDIR) -c $(CURDIR)/pyproject.toml --durations 5 $(CURDIR)/tests
 	$(SAY) 'Every tutorial, whole, from an empty folder'
 	rm -rf $(LATEST)/tmp && mkdir $(LATEST)/tmp
 	TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 $(LATEST_BIN)/python tools/run_tutorials.py

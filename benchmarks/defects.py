@@ -12,7 +12,7 @@ What is found is judged on
 Conventions. AUC, AP: all pixels of a group together; the answer is a probability (a network) or a height (top-hat, median). Dice: at the thresholds that the weights file brings,
 chosen on other photos; for the classical finders at the threshold that is best for that very group, which is kind to them (false alarms: for the last group). 'best' is the Dice at the best single threshold for that group.
 '2 px' counts what lies within two pixels of what it should be (a hand is not more exact than that). Guards (lids, drawings) are at work in Dice and false alarms, and false alarms are counted in the mask
-that is handed on, which is a pixel wider. Polygons and hand masks are of things that people saw; what is too faint for them counts as a false alarm when it is found.
+that is handed on, which is a pixel wider. The network is judged twice: with the thresholds of `restorer restore` (sure) and with those of `restorer oldphoto` (likely). Polygons and hand masks are of things that people saw; what is too faint for them counts as a false alarm when it is found.
 """
 import hashlib
 import json
@@ -20,6 +20,7 @@ import os
 import time
 import warnings
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -49,10 +50,14 @@ MASKS = Path(__file__).parent/'data'/'defect_masks'
 
 class Network:
     "The network as it is used: an answer is thought over once, for several masks."
-    def __init__(self, net): self.tiled = tiled_for(net)
-    def answer(self, img): return map_defects(self.tiled, img)
-    def mask(self, img, answer, grow=0): return mask_from(answer, img, self.tiled.net.threshold.tolist(), grow) & (not is_drawing(img))
-    def handed_on(self, img): return find_defects(self.tiled, img) > 127
+    def __init__(self, net, likely=False):
+        self.tiled, sure = tiled_for(net), net.threshold.tolist()
+        self.thresholds = dict(thresholds=net.likely.tolist(), broad=sure) if likely else dict(thresholds=sure)
+        self.look = lru_cache(64)(self._look)
+    def _look(self, data, shape): return map_defects(self.tiled, np.frombuffer(data, np.uint8).reshape(shape))
+    def answer(self, img): return self.look(img.tobytes(), img.shape)
+    def mask(self, img, answer, grow=0): return mask_from(answer, img, grow=grow, **self.thresholds) & (not is_drawing(img))
+    def handed_on(self, img): return find_defects(self.tiled, img, **self.thresholds) > 127
 
 
 class Classical:
@@ -170,7 +175,8 @@ def main(
 ):
     "Print the tables."
     net, _ = load_network(weights, role='defects')
-    finders = {'network': Network(net), 'top-hat': Classical(top_hat), 'median': Classical(median_difference)}
+    finders = {'network, sure': Network(net), 'network, likely': Network(net, likely=True), 'top-hat': Classical(top_hat), 'median': Classical(median_difference)}
+    finders['network, likely'].look = finders['network, sure'].look # one look for both
     held, rows = held_out(photos), []
     groups = {'drawn wear': lambda: drawn_wear(held, dirt_in(dirt, 'test'))}
     if dirt: groups['semi-real'] = lambda: polygons_on_photos(held, dirt)
@@ -178,7 +184,7 @@ def main(
     for group, pairs in groups.items():
         pairs = list(pairs())
         for name, finder in finders.items():
-            if name != 'network': finder.threshold = dice_curve(judge(finder, pairs)[0]).argmax()/BINS
+            if isinstance(finder, Classical): finder.threshold = dice_curve(judge(finder, pairs)[0]).argmax()/BINS
             rows.append(dict(group=group, finder=name, photos=len(pairs), **judge(finder, pairs)[1]))
     found = pd.DataFrame(rows).round(3)
     alarms = pd.DataFrame([dict(group=group, finder=name, **false_alarms(finder, imgs)) for group, imgs in clean_groups(held, clean or ()) for name, finder in finders.items()]).round(3)

@@ -4,8 +4,8 @@
     python benchmarks/real_photos.py old_photos/*.jpg --model before=old/model.json --model now=reference --height 1.6
 
 Choose the photos before you look at the results. Negatives (named with --negative) are inverted by negadoctor with an automatic film base; in the others what is
-narrow and stands out is taken for a scratch (top-hat) and filled by Telea's method, then the levels are stretched. The restorer is told nothing; what it took each
-photo for stands below it. `--model NAME=WEIGHTS` may come several times, a column each.
+narrow and stands out is taken for a scratch (top-hat) and filled by Telea's method, then the levels are stretched. The restorer is told nothing but that prints are
+worn, as `restorer oldphoto` does; what it took each photo for stands below it. `--model NAME=WEIGHTS` may come several times, a column each.
 """
 import warnings
 from pathlib import Path
@@ -63,7 +63,7 @@ def main(
         shown += [img, tool(img)]
         titles += [path.stem.replace('_', ' ')[:28], tool_name]
         for name, restorer in restorers:
-            shown.append(restorer.restore(img))
+            shown.append(restorer.restore(img, defects=True if path in (negative or ()) else 'likely')) # a print that somebody wants to have restored is worn
             titles.append(f'{name}; seen as {restorer.look(img).replace("_", "-")}')
     fig = show_photos(shown, titles, ncols=groups*(2 + len(restorers)), height=height)
     with write_beside(out) as beside: fig.savefig(beside, format='jpeg', dpi=85, pil_kwargs=dict(quality=80))

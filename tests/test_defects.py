@@ -70,6 +70,7 @@ def test_planes_of_any_shape(shape):
 
 
 def test_planes_turn_with_the_photo():
+    torch.manual_seed(1) # of two directions that are equally good either may be taken: not in this picture
     x = torch.rand(1, 3, 96, 160)
     assert torch.allclose(line_planes(x.mT).mT, line_planes(x), atol=1e-5)
 
@@ -208,7 +209,7 @@ def test_the_benchmark_prints_its_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(defects, 'seconds', lambda finder: 1.)
     defects.main(weights=str(tmp_path/'d.safetensors'), photos=None, dirt=None, old_photos=None, clean=None, out=tmp_path/'scores')
     table = pd.read_csv(tmp_path/'scores.csv')
-    assert table.finder.tolist() == ['network', 'top-hat', 'median'] and table.AUC.between(0, 1).all()
+    assert table.finder.tolist() == ['network, sure', 'network, likely', 'top-hat', 'median'] and table.AUC.between(0, 1).all()
     assert (table['damaged, %'] > 0).all() and table['best Dice'].between(0, 1).all()
     text = (tmp_path/'scores.md').read_text()
     assert 'false, %' in text and 'seconds' in text

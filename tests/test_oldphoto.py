@@ -29,7 +29,7 @@ PHOTOS = dict(photo=CAT, black_and_white=rgb_to_grey(CAT), negative=255 - CAT)
 
 class Finder(torch.nn.Module):
     "Knows where something is lost, in the middle surely."
-    def find(self, img): return np.uint8(180*LOST) + np.uint8(75*np.roll(LOST, 2, 0)*LOST)
+    def find(self, img, likely=False): return np.uint8(180*LOST) + np.uint8(75*np.roll(LOST, 2, 0)*LOST)
 
 class Counting(InpaintNet):
     "Notes in which type it computes, and how often it is asked."

@@ -207,7 +207,10 @@ def test_the_reference_weights_come_with_the_package(reference):
     assert path.stat().st_size < 60e6 # what a repository and a download can bear
     card = (Path(__file__).parents[1]/'MODEL_CARD.md').read_text(encoding='utf-8')
     for digest in reference.meta['packed_from'], reference.meta['sha256'], hashlib.sha256(path.read_bytes()).hexdigest(): assert digest in card
-    assert sorted(p.name for p in path.parent.iterdir()) == ['reference.json', path.name]
+    parts = json.loads((path.parent/'reference.json').read_text())['parts']
+    assert {o['role'] for o in parts} == {'restorer', 'frame', 'film', 'defects', 'inpaint', 'colour'}
+    assert sorted(o.name for o in path.parent.iterdir()) == sorted(['reference.json', *(o['file'] for o in parts)])
+    assert sum(o['size'] for o in parts) < 95e6 and all(o['sha256'] in card for o in parts)
 
 @pytest.mark.parametrize('mode', ['photo', 'negative'])
 def test_the_reference_weights_restore(reference, mode):

@@ -122,23 +122,26 @@ CAUTION = 8. # How many times likelier than "nothing wrong" a faded photo must b
 def unless_in_doubt(
     kind:Tensor, # (N,): index into `FRAME_KINDS`
     logits:Tensor, # (N, kinds)
+    caution:float=CAUTION, # How many times likelier than "nothing wrong" a faded photo must be
 ) -> Tensor: # (N,): the same, but a faded photo is a photo when that is likely, too
     "First, do no harm."
     photo, faded = (list(FRAME_KINDS).index(o) for o in ('photo', 'faded_photo'))
-    sure = logits[:, faded] - logits[:, photo] > math.log(CAUTION)
+    sure = logits[:, faded] - logits[:, photo] > math.log(caution)
     return torch.where((kind == faded) & ~sure, photo, kind)
 
 # %% ../../nbs/23_nets.frame.ipynb #764d1760
 def choose_kind(
     logits:Tensor, # (N, kinds): what frames look like, see `FrameNet.opinion`
     mode=None, # What the user knows, see `allowed_kinds`
+    odds:float=NEGATIVE_ODDS, # How many times likelier than anything else a negative must be
+    caution:float=CAUTION, # As for `unless_in_doubt`
 ) -> tuple: # Logits (N, modes), blind, whatever was told; index into `FRAME_KINDS` of the kind to act on (N,)
     "The likeliest kind that is allowed, with the caution that harm calls for."
     allowed, negatives = allowed_kinds(mode, len(logits)).to(logits.device), torch.tensor(TURNED, device=logits.device)
     which_negative = logits.masked_fill(~negatives, -torch.inf).argmax(1)
-    doubtful, logits = negatives[logits.argmax(1)], logits - math.log(NEGATIVE_ODDS)*negatives
+    doubtful, logits = negatives[logits.argmax(1)], logits - math.log(odds)*negatives
     kind = logits.masked_fill(~allowed, -torch.inf).argmax(1)
-    kind = unless_in_doubt(torch.where(negatives[kind], which_negative, kind), logits)
+    kind = unless_in_doubt(torch.where(negatives[kind], which_negative, kind), logits, caution)
     photo, faded = (list(FRAME_KINDS).index(o) for o in ('photo', 'faded_photo'))
     kind = torch.where(doubtful & (kind == faded), photo, kind) # who takes it for a negative does not know how faded it is
     return torch.stack([logits[:, [m == o for m in FRAME_KINDS.values()]].logsumexp(1) for o in MODES], 1), kind
@@ -147,6 +150,7 @@ def choose_kind(
 class FrameLooker(nn.Module):
     "Says what a frame is and how its colours are to be turned: has `features`, `kind`, `opinion` and `transform`; looks more than once if `twice`."
     twice = True
+    odds, caution = NEGATIVE_ODDS, CAUTION # See `choose_kind`
 
     def squeeze(self,
         frame:Tensor, # (N, 3, h, w)
@@ -243,6 +247,7 @@ class Context(NamedTuple):
     kind:Tensor|None=None # (N,): index into `FRAME_KINDS` that was acted on
     vector:Tensor|None=None # (N, 6K + 15): the numbers of `colour_transform`
     filled:bool=False # Were holes looked for in the whole photo, and filled, before the network sees it?
+    odds:float=NEGATIVE_ODDS # How many times likelier than anything else a negative had to be
 
 @patch
 def forward(self:FrameLooker,
@@ -251,8 +256,8 @@ def forward(self:FrameLooker,
 ) -> Context: # Decided for the likeliest kind that is allowed
     "Look at whole frames."
     features, quantiles = self.features(frame)
-    modes, kind = choose_kind(self.opinion(frame, features) if self.twice else self.kind(features), mode)
-    return Context(modes, kind, self.transform(features, quantiles, kind))
+    modes, kind = choose_kind(self.opinion(frame, features) if self.twice else self.kind(features), mode, self.odds, self.caution)
+    return Context(modes, kind, self.transform(features, quantiles, kind), odds=self.odds)
 
 # %% ../../nbs/23_nets.frame.ipynb #69df0f4a
 def may_be_negative(
@@ -260,7 +265,7 @@ def may_be_negative(
 ) -> bool:
     "Does a frame look like a negative, though not surely enough to be turned?"
     photo, grey, negative = context.mode_logits[0].tolist()
-    return negative < max(photo, grey) < negative + math.log(NEGATIVE_ODDS)
+    return negative < max(photo, grey) < negative + math.log(context.odds)
 
 # %% ../../nbs/23_nets.frame.ipynb #81515800
 class LooksFirst(nn.Module):

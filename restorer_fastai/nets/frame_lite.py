@@ -55,6 +55,7 @@ class LiteFrameNet(FrameLooker):
     size = 144 # Side of the square into which a frame is squeezed, px
     sizes = 128, 144, 176 # At which it looks, each time at the mirror image too, px
     sure = -4. # Logit of a negative below which one look is enough
+    odds, caution = 8., 70. # See `choose_kind`: chosen on held-out frames, see the model card
     def __init__(self,
         knots:int=24, # K of the curves
         nf:int=128, # Hidden features of the heads

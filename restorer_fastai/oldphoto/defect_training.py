@@ -28,7 +28,7 @@ from ..learn.generator import part_learner
 from ..learn.learner import RestoringLearner, whole_photo_dls
 from ..nets.architectures import build_described, describe_network
 from .defects import DefectNet, find_defects
-from .pixel_scores import average_precision, choose_thresholds, dice_curve, PixelScores, pixel_auc
+from .pixel_scores import average_precision, choose_thresholds, dice_curve, LIKELY_ALARMS, PixelScores, pixel_auc
 from .wear import Dirt, dirt_in
 from .worn import cut, worn_crop
 from ..photo.pixels import from_tensor, to_float, to_tensor
@@ -108,7 +108,9 @@ class DefectScores(Callback):
 
     def after_validate(self):
         if self.scores.damaged.sum(): # else there is nothing to choose by
-            restoring_net(self.learn.model).threshold.copy_(torch.tensor(choose_thresholds(self.pairs)))
+            net = restoring_net(self.learn.model)
+            net.threshold.copy_(torch.tensor(choose_thresholds(self.pairs)))
+            net.likely.copy_(torch.tensor(choose_thresholds(self.pairs, LIKELY_ALARMS)))
         self.pairs = () # they are large
 
     def summary(self) -> dict: # Column -> value

@@ -53,7 +53,7 @@ class OldPhoto:
 def _look_and_mask(restorer, img, mode, mask, even=None):
     "(What is seen in a photo, what is to become of it)"
     seen = look_at(restorer.net, img, mode, restorer.device)
-    return seen, what_to_do(restorer, img, seen, RestoreOptions(mode, mask, defects=mask is None), even)
+    return seen, what_to_do(restorer, img, seen, RestoreOptions(mode, mask, defects='likely' if mask is None else False), even)
 
 @patch
 def find(self:OldPhoto,

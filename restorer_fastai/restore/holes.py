@@ -104,10 +104,11 @@ def find_holes(
 
 # %% ../../nbs/60b_restore.holes.ipynb #5d20be77
 def found_defects(
-    finder, # A network with `find(photo)`, which answers a mask, uint8 (H, W)
+    finder, # A network with `find(photo, likely)`, which answers a mask, uint8 (H, W)
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1], a positive
+    likely:bool=False, # What is more likely than not, instead of what is sure
 )->tuple: # (uint8 (H, W), how surely a defect is there, or None: nowhere; notes for whoever gets the result, in words)
     "Where a photo is damaged, as far as it is not most of it."
-    found = finder.find(img)
+    found = finder.find(img, likely)
     if not found.any(): return None, ()
     return (None, (TOO_MUCH,)) if (found > 127).mean() > MOST_FILLED else (found, ())

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RIM', 'TONED', 'ORANGE', 'NEUTRAL', 'WEAKEST', 'ONE_TINT', 'WIDE', 'PERHAPS_NEGATIVE', 'LEFT_AS_IT_IS', 'LEAST_SIDE',
-           'TOO_SMALL', 'thumbnail', 'find_picture', 'picture_of', 'taken_for', 'acted_on', 'Seen', 'turn_colours',
-           'is_toned', 'has_colours', 'decide', 'doubts', 'FilmFrame', 'film_frame', 'is_film', 'see_film', 'see_as',
-           'uncoloured', 'look_at']
+           'TOO_SMALL', 'SURROUNDED', 'thumbnail', 'find_picture', 'picture_of', 'taken_for', 'acted_on', 'Seen',
+           'turn_colours', 'is_toned', 'has_colours', 'decide', 'doubts', 'FilmFrame', 'film_frame', 'is_film',
+           'see_film', 'see_as', 'uncoloured', 'look_at']
 
 # %% ../../nbs/61_restore.look.ipynb #863886ba
 from typing import Any, NamedTuple
@@ -183,6 +183,8 @@ def film_frame(
     return FilmFrame(thumb, mask, thumb.new_full((1, 3), torch.nan) if base is None else torch.from_numpy(base)[None].to(thumb))
 
 # %% ../../nbs/61_restore.look.ipynb #0571cceb
+SURROUNDED = .45 # share of a scan that is no picture from which on a negative is film, whatever its colours: it lies in a holder, or between its neighbours
+
 def is_film(
     net, # With `look(thumbnail, mode)`, and perhaps with a part `film`
     context, # What it answered
@@ -209,7 +211,9 @@ def see_as(
     if mode == 'black_and_white' and getattr(net, 'colourer', None) is not None: return _see_in_grey(net, thumb)
     inside = picture_of(thumb) if mode == 'negative' else thumb
     if inside is not thumb or acted_on(context) != mode: context = net.look(inside, mode)
-    if is_film(net, context): return see_film(net, film_frame(thumb), context)
+    if mode == 'negative' and getattr(net, 'film', None) is not None:
+        frame = film_frame(thumb)
+        if is_film(net, context) or frame.mask.mean() > SURROUNDED: return see_film(net, frame, context)
     return Seen(context, mode)
 
 # %% ../../nbs/61_restore.look.ipynb #7c15d9a3

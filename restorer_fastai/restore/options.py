@@ -27,13 +27,14 @@ class RestoreOptions:
     mask:Any=None # Where nothing is left of it: array (H, W), above 0 there; or the path of a picture, painted there on a see-through or black ground; for albums also a folder of such pictures
     strength:float=1. # From 0 (as it was; a negative: merely turned into a positive) to 1 (all that the network proposes)
     keep_luma:bool=False # Take only colour from the network, and predict it small? For black-and-white photos
-    defects:bool=True # Look for scratches, tears and holes, and inpaint them? What a mask marks is inpainted in any case
+    defects:bool|str=True # Look for scratches, tears and holes that are sure, and inpaint them? 'likely': for all that are more likely than not, as in prints that are known to be worn. What a mask marks is inpainted in any case
     colorize:bool=True # Give a black-and-white photo colours?
 
     def __post_init__(self):
         if self.keep_luma and self.mask is not None: raise RestorerError('keep_luma keeps the brightness of the photo, holes and all: leave it away, or the mask')
         if not 0 <= self.strength <= 1: raise RestorerError(f'strength is {self.strength}: give 0 (as it was) to 1 (all that the network proposes)')
         if self.keep_luma and not self.colorize: raise RestorerError('keep_luma takes only colour from the network, and colorize=False wants none: leave one of them away')
+        if self.defects not in (True, False, 'likely'): raise RestorerError(f"defects is {self.defects!r}: say True (what is sure), 'likely' (what is more likely than not) or False")
         check_mode(self.mode)
         if self.keep_luma and self.mode not in (None, 'black_and_white'): raise RestorerError(f'keep_luma is for black-and-white photos, not for mode={self.mode!r}')
 

@@ -161,10 +161,12 @@ def _told(options, shape):
     if options.strength == 0: return None, (NOT_FILLED,)
     return np.uint8(255*told), doubts_of_mask(told)
 
-def _found(tiled, img, seen):
+def _found(tiled, img, seen, likely):
     "(What nobody told and the network finds, uint8 (H, W), or None; what is to be said of it)"
-    if (finder := getattr(tiled.net, 'defects', None)) is not None: return found_defects(finder, as_positive(img, seen)[0])
-    return find_holes(tiled, img, *shown(seen, img.shape[:2]))
+    found = [find_holes(tiled, img, *shown(seen, img.shape[:2]))] # what is painted over, in one flat tone
+    if (finder := getattr(tiled.net, 'defects', None)) is not None: found.append(found_defects(finder, as_positive(img, seen)[0], likely))
+    masks, notes = [mask for mask, _ in found if mask is not None], tuple(o for _, notes in found for o in notes)
+    return np.maximum.reduce(masks) if masks else None, notes
 
 def what_is_kept(
     tiled:TiledNet, # The network
@@ -187,7 +189,7 @@ def what_to_do(
 )->Treatment:
     "Which pixels are to be filled, and which to be kept. Raises what `as_mask` raises."
     (told, said), found, notes = _told(options, img.shape[:2]), None, ()
-    if options.defects and not (options.keep_luma or seen.drawing or options.strength == 0): found, notes = _found(tiled, img, seen)
+    if options.defects and not (options.keep_luma or seen.drawing or options.strength == 0): found, notes = _found(tiled, img, seen, options.defects == 'likely')
     both = [o for o in (told, found) if o is not None]
     mask = np.maximum.reduce(both) if both else None
     if both and (inpainter := getattr(tiled.net, 'inpainter', None)): notes += tuple(inpainter.doubts(mask))

@@ -108,7 +108,7 @@ def restore(self:Restorer,
     mask=None, # Where you know that nothing is left of the photo: array (H, W), above 0 there, or a picture, painted there on a see-through or black ground. It is filled from around it
     strength:float=1., # From 0 (as it was; a negative: merely turned into a positive) to 1 (all that the network proposes)
     keep_luma:bool=False, # Take only colour from the network, and predict it small? For black-and-white photos
-    defects:bool=True, # Look for scratches, tears and holes, and inpaint them? What the mask marks is inpainted in any case
+    defects:bool|str=True, # Look for scratches, tears and holes that are sure, and inpaint them? 'likely': those that are likely, too, for worn prints. What the mask marks is inpainted in any case
     colorize:bool=True, # Give a black-and-white photo colours?
     on_tile=None, # Called with (tiles done, tiles in all) after each tile
 ): # The restored photo: same kind and size (or as much larger as the network makes it); RGB; for a path numpy (H, W, 3), uint8 or uint16
