@@ -1,17 +1,15 @@
 "A network that colorizes as a part of a restorer: by a manifest, in a Python without fastai, beside the shipped one."
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import restorer_fastai
 from restorer_fastai import Restorer
 from restorer_fastai.nets.architectures import ARCHITECTURES, resolve
 from restorer_fastai.nets.restorer import plain_restorer
-from restorer_fastai.nets.weights import describe_part, load_network, save_parts, save_weights
+from restorer_fastai.nets.weights import describe_part, find_weights, load_network, save_parts, save_weights
 from restorer_fastai.oldphoto.article import ArticleNet
 from restorer_fastai.oldphoto.colorize import ColorizeNet, SETTINGS
 from restorer_fastai.photo.errors import WeightsError
@@ -63,7 +61,7 @@ def test_it_needs_no_fastai(manifest, tmp_path):
 
 def test_who_does_not_use_it_does_not_import_it(tmp_path):
     code = "import sys; from restorer_fastai.nets.weights import load_network; load_network(sys.argv[1]); print([m for m in sys.modules if 'oldphoto' in m])"
-    alone = Path(restorer_fastai.__file__).parent/'pretrained'/'reference.safetensors'
+    alone = find_weights('reference').with_name('reference.safetensors')
     done = subprocess.run([sys.executable, '-c', code, alone], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == '[]', done.stderr
 

@@ -1,6 +1,4 @@
 "Film, from the scan to the positive: a part of its own, what is around the picture, rolls, graphs, and weights from before it."
-from pathlib import Path
-import restorer_fastai
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,7 @@ from restorer_fastai.degrade.any_film import any_film_negative
 from restorer_fastai.degrade.film import film_negative
 from restorer_fastai.nets.film import FILM_KNOTS, FILM_NUMBERS, FilmNet, film_vector
 from restorer_fastai.nets.restorer import NetConfig, build_network
-from restorer_fastai.nets.weights import describe_part, load_network, load_weights, save_parts, save_weights
+from restorer_fastai.nets.weights import describe_part, find_weights, load_network, load_weights, save_parts, save_weights
 from restorer_fastai.photo.errors import RestorerError
 from restorer_fastai.photo.pixels import rgb_to_lab, to_float, to_tensor, to_uint8
 from restorer_fastai.photo.samples import sample_photo
@@ -60,7 +58,7 @@ def test_weights_from_before_go_on(net):
         seen = look_at(net, film_negative(photo(), 'portra400', 'plain'))
         assert seen.film is None and seen.context.vector.shape == (1, 6*net.looker.knots + 15)
     finally: net.film = film
-    assert load_weights(Path(restorer_fastai.__file__).parent/'pretrained'/'reference.safetensors')[0].film is None # one file alone has no parts
+    assert load_weights(find_weights('reference').with_name('reference.safetensors'))[0].film is None # one file alone has no parts
 
 def test_only_film_is_a_part_for_film(net):
     with pytest.raises(RestorerError, match='frame of rgb'): net.put_part('film', type(net.looker)())
