@@ -282,6 +282,7 @@ def restore(
     strength:Annotated[float, typer.Option(min=0, max=1, help='How much of the restoration: 0 leaves a photo as it is (a negative becomes a plain positive)')]=1.,
     keep_luma:Annotated[bool, typer.Option('--keep-luma', help='For black-and-white photos: take only colour from the network, keep the brightness of every pixel')]=False,
     no_defects:Annotated[bool, typer.Option('--no-defects', help='Look for no scratches, tears and holes; what --mask marks is filled all the same')]=False,
+    worn:Annotated[bool, typer.Option('--worn', help='The photos are worn: fill scratches, tears and holes that are likely, too, not only those that are sure')]=False,
     no_colorize:Annotated[bool, typer.Option('--no-colorize', help='Give black-and-white photos no colours')]=False,
     roll:Annotated[bool, typer.Option('--roll', help='The negatives in each folder are one roll of film: give them one look')]=False,
     suffix:Suffix=None,
@@ -300,7 +301,8 @@ def restore(
     from restorer_fastai.restore.options import AlbumOptions, RestoreOptions
     from restorer_fastai.restore.plan import plan_album
     known = _told_mode(mode)
-    try: options = RestoreOptions(known, mask or lost, strength, keep_luma, not no_defects, not no_colorize)
+    if worn and no_defects: raise typer.BadParameter('--worn looks for more defects and --no-defects for none: leave one of them away')
+    try: options = RestoreOptions(known, mask or lost, strength, keep_luma, 'likely' if worn else not no_defects, not no_colorize)
     except RestorerError as e: raise typer.BadParameter(str(e)) from e
     files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, side_files=side_files, roll=roll, keep_dates=keep_dates)
     plan = plan_album(paths, out, options.mask, files) # what is wrong with it is said before the network is loaded

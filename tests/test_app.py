@@ -484,6 +484,16 @@ def test_what_nobody_wants_is_not_done(visit, photos):
     page.get_by_role('button', name='Again, with this mask').click()
     page.get_by_text('keeps the brightness of every pixel').last.wait_for()
 
+@pytest.mark.parametrize('wish, marked', [('Leave them', 'Nothing is marked'), ('Fill what is likely, too', '%')])
+def test_who_says_how_sure_damage_has_to_be(visit, shipped, tmp_path, wish, marked):
+    photo = sample_photo('china')[::2, ::2].copy()
+    photo[140:164, 40:76] = 128
+    write_photo(tmp_path/'scan.png', photo)
+    page = visit(url=shipped)
+    page.get_by_label(wish).check()
+    open_editor(page, tmp_path/'scan.png')
+    on_easel(page, marked)
+
 ### Behind a proxy ###
 
 class Proxy(http.server.BaseHTTPRequestHandler):

@@ -319,3 +319,12 @@ def test_packing_says_what_a_word_for_the_header_looks_like(about, tmp_path):
     "Before the weights are read."
     done = subprocess.run([sys.executable, REPO/'benchmarks'/'pack_weights.py', 'none.safetensors', 'small.safetensors', '--about', about], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and 'is not KEY=TEXT' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_how_sure_damage_has_to_be_is_a_wish_that_is_noted(small, tmp_path):
+    photo = next(small.rglob('chelsea*'))
+    refused = run('restore', photo, '--out', tmp_path, '--worn', '--no-defects', cwd=tmp_path, code=2)
+    assert 'leave one of them away' in ' '.join(refused[1].split())
+    run('restore', photo, '--out', tmp_path/'out', cwd=tmp_path)
+    out, _ = run('restore', photo, '--out', tmp_path/'out', '--worn', cwd=tmp_path)
+    assert 'made without --worn' in out # not passed over as if it were what is asked for now

@@ -123,3 +123,10 @@ def test_tiles_do_not_show(net):
     at_once = turn_colours(scan, seen)
     made = restore_array(TiledNet(Turn(), device='cpu', tile=128), scan, seen)
     assert np.abs(made - at_once).max() < 2/255
+
+
+@pytest.mark.parametrize('border, film', [(0, False), (150, True)])
+def test_a_negative_in_a_holder_is_film_whatever_its_colours(border, film):
+    net = load_network('reference')[0]
+    scan = np.pad(255 - sample_photo('astronaut')[:300, :400], ((border, border), (border, border), (0, 0)), constant_values=12) # without the orange of film
+    assert (look_at(net, scan, 'negative').film is not None) == film

@@ -106,3 +106,15 @@ def test_a_wrong_path_is_said_before_the_network_is_loaded(tmp_path, monkeypatch
     monkeypatch.setattr(cli, '_restorer', lambda *args: pytest.fail('it was loaded'))
     done = CliRunner().invoke(cli.app, ['oldphoto', str(tmp_path/'nowhere'), '--out', str(tmp_path/'out')])
     assert done.exit_code == 1 and 'there is no such file or folder' in done.output
+
+
+def test_what_either_finder_finds_is_filled(oldphoto, monkeypatch):
+    "The network of the defects, and the older one that knows what is painted over in one flat tone."
+    painted = np.zeros(CAT.shape[:2], np.uint8)
+    painted[20:40, 150:200] = 255
+    monkeypatch.setattr('restorer_fastai.restore.pixels.find_holes', lambda *args: (painted, ('painted over',)))
+    r, seen = oldphoto.restorer, look_at(oldphoto.restorer.net, CAT, 'photo')
+    done = what_to_do(r, CAT, seen, RestoreOptions('photo'))
+    assert (done.mask[20:40, 150:200] == 255).all() and (done.mask[LOST] >= 180).all() and 'painted over' in done.notes
+    none = what_to_do(r, CAT, seen, RestoreOptions('photo', defects=False))
+    assert none.mask is None

@@ -20,7 +20,7 @@ import restorer_fastai
 from restorer_fastai import Restorer
 from restorer_fastai.restore.graph import weights_hash
 from restorer_fastai.restore.tiles import added_before, padded, tiles_along
-from restorer_fastai.nets.weights import content_hash, CONTRACT, describe_part, load_weights, save_parts, save_weights
+from restorer_fastai.nets.weights import content_hash, CONTRACT, describe_part, load_network, load_weights, save_parts, save_weights
 from restorer_fastai.photo.errors import WeightsError
 
 torch.set_num_threads(1)
@@ -211,6 +211,9 @@ def test_the_reference_weights_come_with_the_package(reference):
     assert {o['role'] for o in parts} == {'restorer', 'frame', 'film', 'defects', 'inpaint', 'colour'}
     assert sorted(o.name for o in path.parent.iterdir()) == sorted(['reference.json', *(o['file'] for o in parts)])
     assert sum(o['size'] for o in parts) < 95e6 and all(o['sha256'] in card for o in parts)
+
+@pytest.mark.parametrize('role, architecture', [('frame', 'frame_lite'), ('film', 'film'), ('defects', 'defects'), ('inpaint', 'inpaint'), ('colour', 'colorize')])
+def test_a_part_may_be_had_alone(role, architecture): assert load_network('reference', role)[1]['architecture'] == architecture
 
 @pytest.mark.parametrize('mode', ['photo', 'negative'])
 def test_the_reference_weights_restore(reference, mode):

@@ -37,12 +37,13 @@ def at_the_bottom(self:SmallUnet, y): return y # where a network can think about
 @patch
 def down_and_up(self:SmallUnet,
     y:Tensor, # (N, ni, h, w); h and w multiples of 2 for each time it halves
+    known:list|None=None, # What another network knows about the same photo: a map for each time it halves, added there
 ) -> Tensor: # (N, answers, h, w), fp32
     "Down, and up again beside what was seen on the way."
     y, finer = self.first(y), []
-    for down in self.down:
+    for i, down in enumerate(self.down):
         finer.append(y)
-        y = down(y)
+        y = down(y) if known is None else down(y) + known[i]
     y = self.at_the_bottom(y)
     for up in self.up: y = up(torch.cat([F.interpolate(y, scale_factor=2, mode='nearest'), finer.pop()], 1))
     return self.last(y).float()

@@ -229,9 +229,10 @@ def load_parts(
 ) -> tuple: # (network in evaluation mode on the CPU, its header with 'parts', what the manifest says of those that are in it)
     "Build a network from the parts that a manifest names. Raises `WeightsError`."
     path, manifest = Path(path), read_parts(path)
-    own = [o for o in manifest['parts'] if o['role'] == role and not o.get('into')]
+    named = [o for o in manifest['parts'] if o['role'] == role]
+    own = [o for o in named if not o.get('into')] or named # a part of a network is one of its own, too
     if not own:
-        known = ', '.join(o['role'] for o in manifest['parts'] if not o.get('into'))
+        known = ', '.join(dict.fromkeys(o['role'] for o in manifest['parts']))
         raise WeightsError(path, f"it has no network for '{role}', only for {known}", UPGRADE)
     added = [o for o in manifest['parts'] if (o.get('into') or '').partition('.')[0] == role]
     net, header = _load_part(path, own[-1])

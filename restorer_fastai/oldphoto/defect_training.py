@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['CAP', 'BROAD', 'LEAST_WEIGHT', 'defect_loss', 'WornPhotos', 'defect_dls', 'DefectScores', 'WholeMasks',
-           'DefectLearner', 'defect_learner', 'DefectStage']
+           'DefectLearner', 'new_defect_net', 'defect_learner', 'DefectStage']
 
 # %% ../../nbs/70f_oldphoto.defect_training.ipynb #f1a5f8f5
 import random
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,15 +26,16 @@ from torch.nn import functional as F
 from ..data.loaders import clean_photos, lesson_dls, read_reduced
 from ..degrade.chance import generator_for
 from ..learn.callbacks import restoring_net
-from ..learn.generator import part_learner
+from ..learn.generator import part_and_rest, part_learner
 from ..learn.learner import RestoringLearner, whole_photo_dls
 from ..nets.architectures import build_described, describe_network
+from ..nets.lite import load_lite
 from .defects import DefectNet, find_defects
 from .pixel_scores import average_precision, choose_thresholds, dice_curve, LIKELY_ALARMS, PixelScores, pixel_auc
 from .wear import Dirt, dirt_in
 from .worn import cut, worn_crop
 from ..photo.pixels import from_tensor, to_float, to_tensor
-from ..train.kinds import Stage
+from ..train.lite_kinds import LiteStage
 
 # %% ../../nbs/70f_oldphoto.defect_training.ipynb #9399062c
 CAP = 8. # a damaged pixel counts at most so many times as much as a whole one (20 made it see scratches in hair and wires)
@@ -141,30 +144,42 @@ class DefectLearner(RestoringLearner):
         copy = build_described(describe_network(net), {k: v.detach().cpu() for k, v in net.state_dict().items()})
         return Learner(whole_photo_dls('cpu'), WholeMasks(copy), loss_func=nn.MSELoss(), path=self.path, model_dir=self.model_dir)
 
-@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls', 'whole'])
+def new_defect_net(
+    weights:str|Path=None, # File or folder of EfficientNet-Lite0's ImageNet weights; None: looked for, see `find_lite_weights`
+    **settings # Of `DefectNet`
+) -> DefectNet:
+    "A network with eyes that know ImageNet, ready to learn. Raises WeightsError when the weights are missing or unfit."
+    net = DefectNet(eyes=True, **settings)
+    net.encoder.load_state_dict(load_lite(weights).state_dict())
+    return net
+
+@delegates(part_learner, but=['model', 'loss_func', 'part', 'cls', 'whole', 'splitter'])
 def defect_learner(
     dls:DataLoaders, # Of `defect_dls`
-    net:nn.Module=None, # A `DefectNet` to go on with; a new one when not given
+    net:DefectNet=None, # To go on with; `new_defect_net()` when not given
     wd:float=1e-2, # Weight decay
     cbs=None, # One more callback, or several
     **kwargs
-) -> DefectLearner:
-    "A learner for the network that finds defects."
-    return part_learner(dls, net or DefectNet(), defect_loss, wd=wd, cls=DefectLearner, cbs=[DefectScores(), *L(cbs)], **kwargs)
+) -> DefectLearner: # `freeze()` leaves its eyes as they are
+    "A learner for the network that finds defects. Raises WeightsError when ImageNet's weights are missing."
+    net = net or new_defect_net()
+    if net.encoder is not None: kwargs = dict(splitter=partial(part_and_rest, part='encoder'), train_bn=False) | kwargs # frozen is frozen, the norms as well
+    return part_learner(dls, net, defect_loss, wd=wd, cls=DefectLearner, cbs=[DefectScores(), *L(cbs)], **kwargs)
 
 # %% ../../nbs/70f_oldphoto.defect_training.ipynb #97b090f7
 @dataclass(frozen=True)
-class DefectStage(Stage):
+class DefectStage(LiteStage):
     "A network of its own learns where photos are damaged."
     dirt:str|None=None # Folder with pictures of real dirt, see `dirt_in`; None: all wear is drawn by program
     widths:tuple=(16, 32, 64, 96, 128, 192) # See `DefectNet`
+    eyes:bool=True # See `DefectNet`
     kind, trains, result = 'defects', ('defects',), 'defects'
     titles = dict(dice='Dice of damaged pixels', auc='ROC AUC of damaged pixels')
     shown = 'dice', 'auc'
 
-    def networks(self, recipe): return dict(defects=lambda: DefectNet(self.widths))
-    def truth(self, recipe): return None
-    def learner(self, recipe, nets, dls, **kwargs): return defect_learner(dls, nets['defects'], **kwargs)
+    def networks(self, recipe): return dict(defects=lambda: DefectNet(self.widths, self.eyes))
+    def is_taught(self, recipe): return self.eyes and super().is_taught(recipe)
+    def student_of(self, net, dls, **kwargs): return defect_learner(dls, net, **kwargs)
     def columns(self, learn): return learn.defect_scores.summary()
 
     def loaders(self, recipe, data, seed, device=None):

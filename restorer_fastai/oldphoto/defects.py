@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from ..nets.blocks import bf16_is_fast
+from ..nets.lite import LITE_MAPS, LiteEncoder
 from ..nets.unet import SmallUnet
 from .lines import PLANES, scratch_planes
 from ..photo.pixels import LUMA, to_float, to_tensor, to_uint8
@@ -32,24 +33,46 @@ def top_hat(
     return np.maximum(*(cv2.morphologyEx(grey, o, square) for o in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)))
 
 # %% ../../nbs/70a_oldphoto.defects.ipynb #6c66b16a
+def _silent_join(ni, nf):
+    "What brings an encoder's map to the network's channels; it adds nothing until it has learned."
+    join = nn.Conv2d(ni, nf, 1)
+    for o in join.parameters(): nn.init.zeros_(o)
+    return join
+
 class DefectNet(SmallUnet):
     "A U-Net at full size that says which pixels are damaged."
     architecture, scale, expects, gives = 'defects', 1, 'rgb', 'mask' # see `28_nets.architectures`
     def __init__(self,
         widths:tuple=(16, 32, 64, 96, 128, 192), # Channels at full size, at 1/2, 1/4 ...
+        eyes:bool=False, # Does it have an encoder beside it, EfficientNet-Lite0, that knows what a photo shows?
     ):
         super().__init__(3 + PLANES, tuple(widths), nn.Conv2d(widths[0], 1, 1))
-        self.config = dict(widths=list(widths))
+        self.config = dict(widths=list(widths), eyes=eyes)
+        self.encoder = LiteEncoder() if eyes else None
+        self.joins = nn.ModuleList(map(_silent_join, LITE_MAPS.values(), widths[1:])) if eyes else None
         for name in ('threshold', 'likely'): # probabilities, (sure of it, more likely than not): damaged if above the first, and in a patch with a pixel above the second
             self.register_buffer(name, torch.tensor([.5, .5]))
         nn.init.constant_(self.last.bias, -3.) # most pixels are whole
 
-    def forward(self,
-        x:Tensor, # (N, 3, H, W) in about [0, 1]; H and W multiples of 32
-    ) -> Tensor: # Logits (N, 1, H, W), fp32
-        "How surely is each pixel damaged?"
-        with torch.autocast(x.device.type, enabled=False): narrow = scratch_planes(x)
-        return self.down_and_up(torch.cat([2*x - 1, narrow.to(x.dtype)], 1))
+
+
+# %% ../../nbs/70a_oldphoto.defects.ipynb #5b1d7e04
+@patch
+def known(self:DefectNet,
+    x:Tensor, # (N, 3, H, W) in about [0, 1]
+) -> list: # Maps (N, C, H/2, W/2), (N, C, H/4, W/4) ... with the channels of this network; None without eyes
+    "What the encoder sees in a photo."
+    if self.encoder is None: return None
+    maps = self.encoder(x, [*LITE_MAPS][:len(self.joins)])
+    return [join(o) for join, o in zip(self.joins, maps)]
+
+@patch
+def forward(self:DefectNet,
+    x:Tensor, # (N, 3, H, W) in about [0, 1]; H and W multiples of 32
+) -> Tensor: # Logits (N, 1, H, W), fp32
+    "How surely is each pixel damaged?"
+    with torch.autocast(x.device.type, enabled=False): narrow = scratch_planes(x)
+    return self.down_and_up(torch.cat([2*x - 1, narrow.to(x.dtype)], 1), self.known(x))
 
 # %% ../../nbs/70a_oldphoto.defects.ipynb #99e1d23c
 LONGEST = 1024 # px: the longer side of a photo when it is looked at

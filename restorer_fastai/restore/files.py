@@ -67,7 +67,7 @@ def describe(
     "What was done to a photo, JSON-able."
     shares = {name: round(float((marks & code > 0).mean()), 6) for name, code in (('filled', FILLED), ('coloured', COLOURED))} if marks is not None else {}
     wishes = dict(told=options.mode is not None, told_mask=options.mask is not None, strength=options.strength, keep_luma=options.keep_luma,
-        no_defects=not options.defects, no_colorize=not options.colorize)
+        no_defects=not options.defects, worn=options.defects == 'likely', no_colorize=not options.colorize)
     return dict(wishes, **more, mode=seen.mode, weights=tiled.name, sha256=tiled.meta.get('sha256'), version=__version__, **shares)
 
 # %% ../../nbs/66_restore.files.ipynb #786c2bee
@@ -76,7 +76,7 @@ def in_one_line(
 )->str: # ASCII
     "A record for a photo's EXIF data."
     said = [record['mode'] or 'photo', *(f'strength {record["strength"]:g}' for _ in range(record['strength'] < 1)),
-            *(o for o in ('keep_luma', 'no_defects', 'no_colorize', 'roll', 'told_mask') if record.get(o))]
+            *(o for o in ('keep_luma', 'no_defects', 'worn', 'no_colorize', 'roll', 'told_mask') if record.get(o))]
     text = f"Restored by restorer_fastai {record['version']} with {record['weights']} (SHA-256 {(record['sha256'] or 'unknown')[:16]}): {', '.join(said)}"
     return text.encode('ascii', 'replace').decode()
 

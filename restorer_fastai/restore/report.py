@@ -43,7 +43,7 @@ def _say(record):
     mode = {None: 'not asked what it is', 'black_and_white': 'black-and-white photo'}.get(record.get('mode'), record.get('mode'))
     parts = [f"Taken for: {mode}{' (told)' if record.get('told') else ''}", f"filled {_percent(record['filled'])}", f"coloured {_percent(record['coloured'])}"]
     if record.get('strength', 1) < 1: parts.append(f"strength {record['strength']:g}")
-    return ', '.join(parts + [o for o in ('keep_luma', 'no_defects', 'no_colorize', 'roll') if record.get(o)] + list(record.get('notes', ())))
+    return ', '.join(parts + [o for o in ('keep_luma', 'no_defects', 'worn', 'no_colorize', 'roll') if record.get(o)] + list(record.get('notes', ())))
 
 # %% ../../nbs/67_restore.report.ipynb #e2192577
 def _parts(job, short_side):
