@@ -131,7 +131,7 @@ def block_frequencies(
     if len(blocks) > most: blocks = blocks[np.random.default_rng(0).permutation(len(blocks))[:most]]
     return _DCT @ (blocks - 128) @ _DCT.T
 
-# %% ../../nbs/15a_degrade.grid.ipynb #a9ae8ed4
+# %% ../../nbs/15a_degrade.grid.ipynb #bd65934a
 _COARSE = (0, 0), (0, 1), (1, 0), (2, 0), (1, 1), (0, 2), (0, 3), (1, 2), (2, 1), (3, 0), (4, 0), (3, 1), (2, 2), (1, 3), (0, 4)
 ERRORS = .42, 1.2, 2.5, 5. # levels: what has happened to a frequency since, standard deviation; the first: rounding to 8 bit
 
@@ -139,9 +139,9 @@ def _step_odds(x, steps, width, error):
     "(n, steps): log of (likelihood of a frequency `x` (n,) if it was rounded to multiples of a step / if it was not)."
     k = np.round(x[:, None]/steps)
     half = steps/2/width
-    gathered = np.where(k == 0, np.log(-np.expm1(-half)), -2*np.abs(k)*half + np.log(np.sinh(np.minimum(half, 50)))) # probability of the multiple
+    gathered = np.where(k == 0, np.log(-np.expm1(-half)), -2*np.abs(k)*half + np.log(np.sinh(np.minimum(half, 40)))) # probability of the multiple
     apart = -.5*((x[:, None] - k*steps)/error)**2 - np.log(error*np.sqrt(2*np.pi))
-    return np.logaddexp(gathered + apart + (np.abs(x)/width + np.log(2*width))[:, None], np.log(.02))
+    return np.log(np.exp(gathered + apart + (np.abs(x)/width + np.log(2*width))[:, None]) + .02)
 
 def quality_odds(
     c:np.ndarray, # (n, 8, 8): see `block_frequencies`
@@ -152,7 +152,7 @@ def quality_odds(
     for at in _COARSE:
         x = c[:, at[0], at[1]]
         steps, which = np.unique(jpeg_tables()[:, at[0], at[1]], return_inverse=True)
-        odds += _step_odds(x, steps, max(np.abs(x).mean(), .3) if any(at) else 200., error).mean(0)[which]
+        odds += _step_odds(x, steps.astype(np.float32), np.float32(max(np.abs(x).mean(), .3) if any(at) else 200.), np.float32(error)).mean(0)[which]
     return odds/len(_COARSE)
 
 # %% ../../nbs/15a_degrade.grid.ipynb #b8ab23b0
