@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MARGIN', 'SHARES', 'OTHERS', 'TARGETS', 'clean_crop', 'add_some_noise', 'add_some_blur', 'add_some_jpeg',
-           'damage_for_repair', 'jittered', 'RepairLessons', 'repair_lesson', 'repair_dls', 'RepairLoss', 'OfLessons',
+           'damage_for_repair', 'jittered', 'repair_lesson', 'RepairLessons', 'repair_dls', 'RepairLoss', 'OfLessons',
            'new_shares', 'SharesByGap', 'RepairStudent', 'repair_learner']
 
-# %% ../../nbs/43a_learn.repair.ipynb #ef04e5d0
+# %% ../../nbs/43a_learn.repair.ipynb #00fee7e7
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from fastcore.meta import delegates
 from torch import Tensor, nn
 from ..data.loaders import lesson_dls
 from ..degrade.damage import coarse_noise
-from ..degrade.estimate import CLEAN, Done, done_by, KNOWN, UNKNOWN
+from ..degrade.estimate import CLEAN, Done, done_by, estimate_done, KNOWN, UNKNOWN
 from ..degrade.mixes import apply_steps
 from ..degrade.registry import draw_step
 from .generator import part_learner
@@ -35,18 +35,19 @@ from ..photo.pixels import to_float
 from ..photo.reading import read_photo
 from ..score.metrics import MAX_DB, psnr
 
-# %% ../../nbs/43a_learn.repair.ipynb #2b56daf7
+# %% ../../nbs/43a_learn.repair.ipynb #f08bd5a9
 MARGIN = 8 # px around a crop, so that damage does not end where the crop does, and a grid may lie anywhere
 
 def clean_crop(
     photo, # A path, or uint8 (H, W, 3)
     size:int, # Of the crop, px
     rng:np.random.Generator, # Where the chance comes from
+    lossy:bool|None=None, # Has it been a JPEG? None: a path tells by its name, an array has not
 ) -> np.ndarray: # float32 (size + 16, size + 16, 3) in [0, 1]
     "A crop of a photo, with a margin, without traces of JPEG. Raises RestorerError when the photo is too small."
     img, need = photo if isinstance(photo, np.ndarray) else read_photo(photo), size + 2*MARGIN
     if min(img.shape[:2]) < need: img = np.pad(img, [(0, max(0, need - n)) for n in img.shape[:2]] + [(0, 0)], 'symmetric')
-    lossy = not isinstance(photo, np.ndarray) and Path(photo).suffix.lower() in ('.jpg', '.jpeg')
+    if lossy is None: lossy = not isinstance(photo, np.ndarray) and Path(photo).suffix.lower() in ('.jpg', '.jpeg')
     scale = max(.5, need/min(img.shape[:2]))*rng.uniform(1, 1.15) if lossy else 1.
     if scale < 1: img = cv2.resize(img, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     y, x = (int(rng.integers(max(n - need, 0) + 1)) for n in img.shape[:2])
@@ -164,7 +165,23 @@ def jittered(
         values[name] = _off(getattr(done, name), name, doubt[name], rng) if there else _SEEN[name](rng)
     return Done(**(values | told), coarse=done.coarse*rng.uniform(.7, 1.3), likely=likely, doubt=doubt)
 
-# %% ../../nbs/43a_learn.repair.ipynb #168670b0
+# %% ../../nbs/43a_learn.repair.ipynb #c93f180a
+def _first(x): return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
+
+def repair_lesson(
+    clean:np.ndarray, # float32 (size + 16, size + 16, 3) in [0, 1]: see `clean_crop`
+    kind:str, # A key of `SHARES`
+    rng:np.random.Generator, # Where the chance comes from
+    exact:bool=False, # Tell the truth?
+    estimated:float=.1, # How often what is told has really been estimated from the crop
+) -> tuple: # Damaged crop float32 (3, size, size), what is told (14,), clean crop
+    "Damage a crop and say what is known about it."
+    bad, done = damage_for_repair(clean, kind, rng)
+    bad, clean = (o[MARGIN:-MARGIN, MARGIN:-MARGIN] for o in (bad, clean))
+    told = done if exact else estimate_done(bad) if rng.random() < estimated else jittered(done, rng)
+    return _first(bad), torch.from_numpy(told.numbers()), _first(clean)
+
+# %% ../../nbs/43a_learn.repair.ipynb #2360bc9c
 class RepairLessons(torch.utils.data.Dataset):
     "Lessons from photos: (damaged, what is told, clean, PSNR of the damaged one, number of the kind)."
     n_inp = 2
@@ -185,17 +202,8 @@ class RepairLessons(torch.utils.data.Dataset):
         photo = self.photos[i // len(self.kinds) % len(self.photos) if self.fixed else rng.integers(len(self.photos))]
         shares = (self.shares/self.shares.sum()).numpy()
         kind = i % len(self.kinds) if self.fixed else int(rng.choice(len(shares), p=shares))
-        return repair_lesson(photo, self.size, kind, self.kinds[kind], rng, self.fixed)
-
-def _first(x): return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
-
-def repair_lesson(photo, size, number, kind, rng, exact=False):
-    "One lesson, see `RepairLessons`."
-    clean = clean_crop(photo, size, rng)
-    bad, done = damage_for_repair(clean, kind, rng)
-    bad, clean = (_first(o[MARGIN:MARGIN + size, MARGIN:MARGIN + size]) for o in (bad, clean))
-    told = done if exact else jittered(done, rng)
-    return bad, torch.from_numpy(told.numbers()), clean, float(psnr(bad[None], clean[None], cap=MAX_DB)), number
+        bad, told, clean = repair_lesson(clean_crop(photo, self.size, rng), self.kinds[kind], rng, self.fixed)
+        return bad, told, clean, float(psnr(bad[None], clean[None], cap=MAX_DB)), kind
 
 def repair_dls(
     train:list, # Photos to learn from, see `RepairLessons`
