@@ -110,9 +110,9 @@ def trace_features(
     size = np.log2(sum(o.size for o in ys))/2
     return np.float32([*jpeg, *noise, *edge_reading(ys), *band_energies(ys), np.log10(impulse_share(crops) + 1e-4), size]), grid
 
-# %% ../../nbs/15d_degrade.estimate.ipynb #c388d123
+# %% ../../nbs/15d_degrade.estimate.ipynb #90a95c5d
 @lru_cache(None)
-def weigher() -> dict: # Name -> array: `mean`, `scale`, and `w0`, `b0` ... `w2`, `b2`
+def weigher() -> dict: # Name -> array: `mean`, `scale`, and `w0`, `b0` ... `w2`, `b2`, `skip`
     "The weights of the small network, from the package."
     return load_file(Path(find_spec('restorer_fastai').submodule_search_locations[0])/'pretrained'/'estimate.safetensors')
 
@@ -123,8 +123,9 @@ def weigh(
     "What all statistics say together."
     w = weights or weigher()
     x = ((features - w['mean'])/w['scale']).clip(-4, 4)
+    y = x @ w['skip'] + w['b2']
     for i in range(2): x = np.tanh(x @ w[f'w{i}'] + w[f'b{i}'])
-    y = x @ w['w2'] + w['b2']
+    y = y + x @ w['w2']
     return y[:, :5], np.exp(y[:, 5:10].clip(-4, 2)), 1/(1 + np.exp(-y[:, 10:]))
 
 # %% ../../nbs/15d_degrade.estimate.ipynb #a8fc68b5
