@@ -22,6 +22,10 @@ from ..degrade.marks import *
 from ..degrade.film import *
 from ..degrade.any_film import *
 from ..degrade.mixes import *
+from ..degrade.grid import *
+from ..degrade.noise_level import *
+from ..degrade.blur_level import *
+from ..degrade.estimate import *
 from ..degrade.gallery import *
 from ..nets.blocks import *
 from ..nets.backbone import *
@@ -34,6 +38,7 @@ from ..nets.holes import *
 from ..nets.colour import *
 from ..nets.guided import *
 from ..nets.critics import *
+from ..nets.repair import *
 from ..nets.restorer import *
 from ..nets.architectures import *
 from ..nets.weights import *
@@ -75,6 +80,7 @@ from ..learn.losses import *
 from ..learn.learner import *
 from ..learn.callbacks import *
 from ..learn.generator import *
+from ..learn.repair import *
 from ..learn.frame import *
 from ..learn.any_frame import *
 from ..learn.film import *
@@ -87,6 +93,7 @@ from ..train.checkpoint import *
 from ..train.log import *
 from ..train.kinds import *
 from ..train.lite_kinds import *
+from ..train.repair_kind import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *

@@ -54,6 +54,7 @@ ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a c
     'colorize-article': 'restorer_fastai.oldphoto.article:ArticleNet',
     'defects': 'restorer_fastai.oldphoto.defects:DefectNet',
     'film': 'restorer_fastai.nets.film:FilmNet',
+    'repair': 'restorer_fastai.nets.repair:RepairNet',
 }
 
 def resolve(

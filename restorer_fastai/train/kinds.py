@@ -423,6 +423,7 @@ def fit(self:GanStage, learn, recipe, start_epoch=0):
 STAGE_KINDS = {o.kind: o for o in (FrameStage, ColourStage, HolesStage, GeneratorStage, CriticStage, GanStage)} | { # of later rooms: imported when a recipe has one
     'frame_lite': 'restorer_fastai.train.lite_kinds:FrameLiteStage',
     'film': 'restorer_fastai.train.lite_kinds:FilmStage',
+    'repair': 'restorer_fastai.train.repair_kind:RepairStage',
     'defects': 'restorer_fastai.oldphoto.defect_training:DefectStage',
     'inpaint': 'restorer_fastai.oldphoto.inpaint_training:InpaintStage',
     'colorize': 'restorer_fastai.oldphoto.colorize_learn:ColorizeStage',
