@@ -209,7 +209,7 @@ def test_the_reference_weights_come_with_the_package(reference):
     for digest in reference.meta['packed_from'], reference.meta['sha256'], hashlib.sha256(path.read_bytes()).hexdigest(): assert digest in card
     parts = json.loads((path.parent/'reference.json').read_text())['parts']
     assert {o['role'] for o in parts} == {'restorer', 'frame', 'film', 'defects', 'inpaint', 'colour'}
-    assert sorted(o.name for o in path.parent.iterdir()) == sorted(['reference.json', *(o['file'] for o in parts)])
+    assert sorted(o.name for o in path.parent.iterdir()) == sorted(['reference.json', 'estimate.safetensors', *(o['file'] for o in parts)])
     assert sum(o['size'] for o in parts) < 95e6 and all(o['sha256'] in card for o in parts)
 
 @pytest.mark.parametrize('role, architecture', [('frame', 'frame_lite'), ('film', 'film'), ('defects', 'defects'), ('inpaint', 'inpaint'), ('colour', 'colorize')])

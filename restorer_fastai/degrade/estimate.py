@@ -134,7 +134,8 @@ _SMALLEST = 24 # px: a photo with a shorter side says nothing
 def _jpeg_of(grid, path, noise):
     "(quality, chance that there was any, doubt)."
     file = quality_of_file(path) if path is not None else None
-    if grid.odds > GRID_FOUND and (file is None or grid.quality <= file): return grid.quality, 1/(1 + np.exp(-30*(grid.odds - GRID_FOUND))), .5 if grid.error < 1 else 2.
+    worse = file is None or grid.quality < file - 3 # it was a worse JPEG before; else the file knows best
+    if grid.odds > GRID_FOUND and worse: return grid.quality, 1/(1 + np.exp(-30*(grid.odds - GRID_FOUND))), .5 if grid.error < 1 else 2.
     if file is not None: return float(file), 1., .5
     return 100., 0., noise
 

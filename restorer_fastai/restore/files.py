@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from .. import __version__
+from ..degrade.estimate import estimate_done
 from ..photo.disk import claim, sweep, will_be
 from ..photo.errors import could_not_write, FileError, PhotoError, RestorerError
 from ..photo.files import PHOTO_TYPES
@@ -33,6 +34,7 @@ class FileOutcome:
     did: str # 'restored', 'skipped' (the result was there already) or 'busy' (another process is working on it)
     mode: str|None = None # What the photo was taken for; None: a network that does not look
     notes: tuple = () # What was doubtful, and what the result lacks of the photo's file, in words; of one that was there already, how it differs from what would be made now
+    signs: tuple = () # What seems to have been done to the photo before, in words, such as 'JPEG, quality 40': see `estimate_done`. Read only where marks of what was invented are wanted
 
     def __str__(self):
         if self.did == 'skipped' and self.notes: return '; '.join(self.notes)
@@ -125,12 +127,13 @@ def _write_restored(tiled, job, options, files, seen, on_tile):
     wide = (_WIDE,) if tiled.scale > 1 and photo.own else ()
     notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result), *wide)
     marks = _marks(tiled, photo.pixels, y, seen, treatment.mask) if job.invented else None
-    record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, notes=notes)
+    signs = tuple(estimate_done(photo.pixels, job.photo).words()) if job.invented else ()
+    record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, signs=signs, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():
         save_photo(job.result, y, photo, in_one_line(record) + made_of(job, options, files), files.quality)
     if files.keep_dates: notes += _keep_dates(job.result, dates)
     if not job.invented and is_invented(old := invented_path(job.result)): old.unlink(missing_ok=True)
-    return FileOutcome(job.photo, job.result, 'restored', seen.mode, notes)
+    return FileOutcome(job.photo, job.result, 'restored', seen.mode, notes, signs)
 
 # %% ../../nbs/66_restore.files.ipynb #d2dba8f8
 def _already_there(tiled, job, options, files):

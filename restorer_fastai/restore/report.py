@@ -42,6 +42,7 @@ def _say(record):
     "A record in words."
     mode = {None: 'not asked what it is', 'black_and_white': 'black-and-white photo'}.get(record.get('mode'), record.get('mode'))
     parts = [f"Taken for: {mode}{' (told)' if record.get('told') else ''}", f"filled {_percent(record['filled'])}", f"coloured {_percent(record['coloured'])}"]
+    if record.get('signs'): parts.insert(1, f"signs of {' and of '.join(record['signs'])}")
     if record.get('strength', 1) < 1: parts.append(f"strength {record['strength']:g}")
     return ', '.join(parts + [o for o in ('keep_luma', 'no_defects', 'worn', 'no_colorize', 'roll') if record.get(o)] + list(record.get('notes', ())))
 

@@ -46,6 +46,7 @@ class AppResult:
     shown:Path # The mask that the editor shows, at full size: one of these two, or one that the visitor sent
     paint:Path # The same, small, for the browser
     seen:Seen|None=None # What was seen in it as one of a roll
+    signs:tuple=() # What seems to have been done to it before, in words
 
 def _preview(path, photo, longest=1600):
     "Write a photo file as a JPEG that a browser shows quickly."
@@ -100,7 +101,7 @@ class Studio:
             raise PhotoError(src, f'not done after {self.limits.seconds:g} seconds', 'Scale it down, or use `restorer restore`.') from None
         before, mask = _preview(folder/'before.jpg', src), _filled(job.invented, self.restorer.scale)
         whole = save_mask(folder/'mask'/f'{src.stem}.png', mask)
-        return AppResult(src.name, o.mode, o.notes, o.result, before, _preview(folder/'after.jpg', o.result), src, whole, whole, whole, _paint_of(mask, before), seen)
+        return AppResult(src.name, o.mode, o.notes, o.result, before, _preview(folder/'after.jpg', o.result), src, whole, whole, whole, _paint_of(mask, before), seen, o.signs)
 
 # %% ../../nbs/91_web.studio.ipynb #cb4b0763
 MODE_WORDS = dict(photo='colour photo', black_and_white='black and white', negative='negative')
@@ -113,7 +114,7 @@ def _line(name, text, failed=False):
 def _said(result, mode):
     "What became of a photo that was said to be of this mode, in words."
     found = [f'taken for: {MODE_WORDS[result.found]}'] if result.found and not mode else []
-    return '; '.join([', '.join(['restored', *found]), *result.notes])
+    return '; '.join([', '.join(['restored', *found]), *(f'signs of {o}' for o in result.signs), *result.notes])
 
 # %% ../../nbs/91_web.studio.ipynb #f43c86bb
 def _photos_asked(files, limits):
