@@ -58,8 +58,8 @@ def dice_curve(
     return 2*right/np.maximum(right + wrong + right[0], 1)
 
 # %% ../../nbs/70e_oldphoto.pixel_scores.ipynb #2ebf9eca
-FALSE_ALARMS = 2e-4 # share of the pixels of undamaged photos that may be handed on as damaged by a finder that has to be sure
-LIKELY_ALARMS = .03 # ... and by one that knows that a print is worn
+FALSE_ALARMS = 1e-3 # share of the pixels of undamaged photos that may be handed on as damaged by a finder that has to be sure
+LIKELY_ALARMS = .005 # ... and by one that knows that a print is worn
 TRIED_THRESHOLDS = tuple((1/(1 + np.exp(-np.arange(-2, 9.1, .5)))).round(5).tolist()) # thresholds that are tried, evenly spaced as logits: training makes damage dear, so that .95 is an even chance
 
 def masks_at(

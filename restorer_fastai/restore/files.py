@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from .. import __version__
-from ..degrade.estimate import estimate_done
 from ..photo.disk import claim, sweep, will_be
 from ..photo.errors import could_not_write, FileError, PhotoError, RestorerError
 from ..photo.files import PHOTO_TYPES
@@ -116,6 +115,11 @@ def _keep_dates(result, dates):
     return ()
 
 # %% ../../nbs/66_restore.files.ipynb #396e24ef
+def _signs(photo, job):
+    "What seems to have been done to a photo before, in words."
+    from restorer_fastai.degrade.estimate import estimate_done # here: OpenCV takes a moment to load
+    return tuple(estimate_done(photo.pixels, job.photo).words())
+
 def _write_restored(tiled, job, options, files, seen, on_tile):
     "Restore one photo that was claimed."
     dates = os.stat(job.photo) # before reading, which changes one of them
@@ -127,7 +131,7 @@ def _write_restored(tiled, job, options, files, seen, on_tile):
     wide = (_WIDE,) if tiled.scale > 1 and photo.own else ()
     notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result), *wide)
     marks = _marks(tiled, photo.pixels, y, seen, treatment.mask) if job.invented else None
-    signs = tuple(estimate_done(photo.pixels, job.photo).words()) if job.invented else ()
+    signs = _signs(photo, job) if job.invented else ()
     record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, signs=signs, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():
         save_photo(job.result, y, photo, in_one_line(record) + made_of(job, options, files), files.quality)
