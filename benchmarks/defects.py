@@ -51,8 +51,7 @@ MASKS = Path(__file__).parent/'data'/'defect_masks'
 class Network:
     "The network as it is used: an answer is thought over once, for several masks."
     def __init__(self, net, likely=False):
-        self.tiled, sure = tiled_for(net), net.threshold.tolist()
-        self.thresholds = dict(thresholds=net.likely.tolist(), broad=sure) if likely else dict(thresholds=sure)
+        self.tiled, self.thresholds = tiled_for(net), net.bars(likely)
         self.look = lru_cache(64)(self._look)
     def _look(self, data, shape): return map_defects(self.tiled, np.frombuffer(data, np.uint8).reshape(shape))
     def answer(self, img): return self.look(img.tobytes(), img.shape)
