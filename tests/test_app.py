@@ -160,6 +160,7 @@ def border(page):
 
 def drop_folder(page, folder, where='#photos'):
     "Drag a folder from outside the browser onto a part of the page."
+    page.locator(where).scroll_into_view_if_needed()
     box = page.locator(where).bounding_box()
     devtools = page.context.new_cdp_session(page)
     data = dict(items=[], files=[str(folder)], dragOperationsMask=1)
