@@ -25,10 +25,11 @@ import torch
 import typer
 from safetensors.numpy import save_file
 from sklearn.metrics import roc_auc_score
-from restorer_fastai.degrade.damage import coarse_noise
+from restorer_fastai.degrade.damage import coarse_noise, compress_jpeg
 from restorer_fastai.degrade.estimate import estimate_done, trace_features
 from restorer_fastai.degrade.grid import spread_crops
 from restorer_fastai.photo.files import find_photos
+from restorer_fastai.photo.pixels import to_float, to_uint8
 from restorer_fastai.photo.progress import with_progress
 from restorer_fastai.photo.reading import read_photo
 
@@ -40,9 +41,7 @@ def levels(x): return np.uint8(np.rint(x).clip(0, 255))
 
 def as_jpeg(img, quality, halved=True):
     "Pixels as JPEG gives them back."
-    colour = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-    data = cv2.imencode('.jpg', img[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality), cv2.IMWRITE_JPEG_SAMPLING_FACTOR, colour])[1]
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return to_uint8(compress_jpeg(to_float(img), quality, halved))
 
 
 def damages(img, seed):

@@ -213,9 +213,11 @@ def rescale(
 def compress_jpeg(
     img:np.ndarray,  # (H, W, 3) float in [0, 1]
     quality:int=30,  # JPEG quality, 1 (worst) to 100
+    halved:bool=True,  # Colour at half resolution, as most JPEGs have it
 ) -> np.ndarray:
-    "Write the photo as JPEG in memory and read it back (8 bit, colour at half resolution)."
+    "Write the photo as JPEG in memory and read it back (8 bit)."
     bgr = cv2.cvtColor(to_uint8(img), cv2.COLOR_RGB2BGR)
-    ok, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+    colour = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    ok, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality), cv2.IMWRITE_JPEG_SAMPLING_FACTOR, colour])
     if not ok: raise DegradeError(f'A photo of shape {img.shape} cannot be written as JPEG.')
     return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(np.float32) / 255

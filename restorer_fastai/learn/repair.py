@@ -21,10 +21,10 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from torch import Tensor, nn
 from ..data.loaders import lesson_dls
-from ..degrade.damage import coarse_noise
+from ..degrade.damage import blur_defocus, coarse_noise, compress_jpeg
 from ..degrade.estimate import CLEAN, Done, done_by, estimate_done, KNOWN, UNKNOWN
 from ..degrade.mixes import apply_steps
-from ..degrade.registry import draw_step
+from ..degrade.registry import draw_step, short_side
 from .generator import part_learner
 from .learner import RestoringLearner
 from .losses import CharbonnierLoss
@@ -68,12 +68,6 @@ def add_some_noise(
     elif way < .25: coarse, sigma = rng.uniform(.4, 1.5), sigma/2
     return img + coarse_noise(img.shape, coarse, rng)*np.float32(sigma/255), Done(100., tuple(sigma), 0., 0., coarse)
 
-def _disc(radius):
-    r = int(np.ceil(radius))
-    far = np.hypot(*np.mgrid[-r:r + 1, -r:r + 1])
-    k = np.float32((radius + .5 - far).clip(0, 1))
-    return k/k.sum()
-
 def add_some_blur(
     img:np.ndarray, # float32 (H, W, 3) in [0, 1]
     rng:np.random.Generator, # Where the chance comes from
@@ -82,14 +76,7 @@ def add_some_blur(
     "Blur: Gaussian in four cases of five, else a disc."
     sigma = float(np.exp(rng.uniform(np.log(.5), np.log(most))))
     if rng.random() < .8: return cv2.GaussianBlur(img, (0, 0), sigma, borderType=cv2.BORDER_REFLECT), replace(CLEAN, blur=sigma)
-    return cv2.filter2D(img, -1, _disc(2*sigma), borderType=cv2.BORDER_REFLECT), replace(CLEAN, blur=sigma) # a disc has half its radius as standard deviation
-
-def _as_jpeg(img, quality, halved):
-    "Pixels (H, W, 3) in [0, 1] as JPEG gives them back."
-    bgr = np.uint8(np.rint(255*img[..., ::-1].clip(0, 1)))
-    colour = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-    data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, colour])[1]
-    return to_float(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return blur_defocus(img, 2*sigma/short_side(img.shape)), replace(CLEAN, blur=sigma) # a disc has half its radius as standard deviation
 
 def add_some_jpeg(
     img:np.ndarray, # float32 (H, W, 3) in [0, 1]
@@ -98,7 +85,7 @@ def add_some_jpeg(
 ) -> tuple: # (photo, `Done`)
     "JPEG: the grid begins anywhere."
     quality, halved = int(rng.integers(5, 96) if rng.random() < .4 else rng.integers(8, 61)), rng.random() < .75
-    def shifted(x, q, y, x0): return _as_jpeg(np.pad(x, ((y, 0), (x0, 0), (0, 0)), 'symmetric'), q, halved)[y:, x0:]
+    def shifted(x, q, y, x0): return compress_jpeg(np.pad(x, ((y, 0), (x0, 0), (0, 0)), 'symmetric'), q, halved)[y:, x0:]
     out = shifted(img, quality, *rng.integers(8, size=2))
     if rng.random() < twice and quality < 85: out = shifted(out, int(rng.integers(max(quality, 60), 97)), *rng.integers(8, size=2))
     return out, replace(CLEAN, quality=float(quality))

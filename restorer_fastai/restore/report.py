@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from ..photo.errors import PhotoError, printable
 from ..photo.reading import read_photo
+from .files import NOTED_WISHES
 from .invented import read_invented, show_marks
 
 # %% ../../nbs/67_restore.report.ipynb #c908c01e
@@ -44,7 +45,7 @@ def _say(record):
     parts = [f"Taken for: {mode}{' (told)' if record.get('told') else ''}", f"filled {_percent(record['filled'])}", f"coloured {_percent(record['coloured'])}"]
     if record.get('signs'): parts.insert(1, f"signs of {' and of '.join(record['signs'])}")
     if record.get('strength', 1) < 1: parts.append(f"strength {record['strength']:g}")
-    return ', '.join(parts + [o for o in ('keep_luma', 'no_defects', 'worn', 'no_colorize', 'roll') if record.get(o)] + list(record.get('notes', ())))
+    return ', '.join(parts + [o for o in NOTED_WISHES if record.get(o)] + list(record.get('notes', ())))
 
 # %% ../../nbs/67_restore.report.ipynb #e2192577
 def _parts(job, short_side):
