@@ -437,6 +437,14 @@ def test_brush_and_eraser_by_finger_and_by_keyboard_at_phone_width(visit, photos
     page.wait_for_function('() => {const o = document.querySelector(".board"); return o.scrollWidth > 1.9*o.clientWidth}')
     assert page.evaluate('document.documentElement.scrollWidth') <= 360
 
+def test_a_mask_that_does_not_come_is_said(visit, photos):
+    page = visit()
+    canvas = open_editor(page, photos/'scan.tif')
+    page.evaluate("() => {HTMLImageElement.prototype.decode = () => Promise.reject(new Error('the server is gone'))}")
+    draw(page, canvas, (160, 214), (20, 20), (60, 60))
+    page.get_by_role('button', name='Again, with this mask').click()
+    on_easel(page, 'could not be loaded')
+
 def test_one_of_two_photos_again_with_a_mask_from_a_file(visit, tmp_path):
     from PIL import Image
     roof = sample_photo('china')[::4, ::4]

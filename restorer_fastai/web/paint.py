@@ -123,7 +123,11 @@ _BOARD = """
     canvas.ariaLabel = 'The mask over the photo. Arrow keys move the brush, the space bar paints a dot, arrow keys with Shift paint a line, Control Z undoes.';
     let wanted, shown, now, past = [], at = null, painting = false, turn = Promise.resolve();
 
-    const decoded = async src => {const picture = new Image(); picture.src = src; await picture.decode(); return picture};
+    async function decoded(src) { // nothing where it cannot be had: a photo that is gone, a page that is left meanwhile
+        const picture = new Image();
+        picture.src = src;
+        try {await picture.decode(); return picture} catch {marked.textContent = 'The mask could not be loaded. Restore the photo again to have it back.'}
+    }
     function send() {
         const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data, box = document.querySelector('#painted textarea');
         let n = 0;
@@ -141,7 +145,7 @@ _BOARD = """
     }
     async function load(photo, mask) {
         const picture = await decoded(mask);
-        if (mask !== wanted) return; // another one has come meanwhile
+        if (mask !== wanted || !picture) return; // another one has come meanwhile, or none
         past = photo === ground.src ? [...past, now] : [];
         ground.src = photo;
         [canvas.width, canvas.height, shown, at] = [picture.naturalWidth, picture.naturalHeight, mask.split('/').at(-1), null];
@@ -149,8 +153,9 @@ _BOARD = """
         show(picture);
     }
     async function step() {
-        if (past.length) show(await decoded(past.pop()));
-        else marked.textContent = 'There is nothing to undo.';
+        const picture = past.length && await decoded(past.pop());
+        if (picture) show(picture);
+        else if (picture === 0) marked.textContent = 'There is nothing to undo.';
     }
     function undo() {turn = turn.then(step)} // one after the other, however fast somebody is
     new MutationObserver(() => {
