@@ -242,6 +242,15 @@ class PhotoMode(str, Enum):
     "What a photo is, as a person types it."
     auto, negative, black_and_white, photo = 'auto', 'negative', 'black-and-white', 'photo'
 
+def _told_numbers(said):
+    "{'noise': 15.0} out of ['noise=15']; None for nothing. Raises typer.BadParameter."
+    told = {}
+    for o in said:
+        name, _, number = o.partition('=')
+        try: told[name.strip()] = float(number)
+        except ValueError: raise typer.BadParameter(f'--told {o!r} is not NAME=NUMBER, such as --told noise=15') from None
+    return told or None
+
 def _told_mode(mode):
     "What somebody typed, as `RestoreOptions` has it."
     return None if mode is PhotoMode.auto else mode.value.replace('-', '_')
@@ -284,6 +293,7 @@ def restore(
     no_defects:Annotated[bool, typer.Option('--no-defects', help='Look for no scratches, tears and holes; what --mask marks is filled all the same')]=False,
     worn:Annotated[bool, typer.Option('--worn', help='The photos are worn: fill scratches, tears and holes that are likely, too, not only those that are sure')]=False,
     no_colorize:Annotated[bool, typer.Option('--no-colorize', help='Give black-and-white photos no colours')]=False,
+    told:Annotated[list[str], typer.Option('--told', metavar='NAME=NUMBER', help='What you know was done to the photos before, instead of what is read from them: quality (of JPEG, 1 to 100), noise (standard deviation, levels of 8 bit), blur (standard deviation, px), impulses (share of the pixels). Give it several times')]=[],
     roll:Annotated[bool, typer.Option('--roll', help='The negatives in each folder are one roll of film: give them one look')]=False,
     suffix:Suffix=None,
     quality:Quality=95,
@@ -302,7 +312,7 @@ def restore(
     from restorer_fastai.restore.plan import plan_album
     known = _told_mode(mode)
     if worn and no_defects: raise typer.BadParameter('--worn looks for more defects and --no-defects for none: leave one of them away')
-    try: options = RestoreOptions(known, mask or lost, strength, keep_luma, 'likely' if worn else not no_defects, not no_colorize)
+    try: options = RestoreOptions(known, mask or lost, strength, keep_luma, 'likely' if worn else not no_defects, not no_colorize, _told_numbers(told))
     except RestorerError as e: raise typer.BadParameter(str(e)) from e
     files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, side_files=side_files, roll=roll, keep_dates=keep_dates)
     plan = plan_album(paths, out, options.mask, files) # what is wrong with it is said before the network is loaded

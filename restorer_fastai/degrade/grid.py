@@ -62,13 +62,15 @@ def as_levels(
 def spread_crops(
     img, # (H, W, 3) or (H, W): uint8, uint16, or float in [0, 1]
     side:int=256, # Of a crop, px
+    prepare=None, # Called with the pixels of a crop, its rows and its columns; gives those that count
 ) -> list: # Of float32 (h, w, 3) in levels of 8 bit: 1, 4 or 9
     "Crops that stand for the photo; a small one is its own crop."
     img = np.asarray(img)
     if img.ndim not in (2, 3) or 0 in img.shape: raise DegradeError(f'a photo is (H, W, 3) or (H, W) with at least one pixel, this is {img.shape}')
     times = 1 if img.shape[0]*img.shape[1] <= 1.5*side**2 else 2 if img.shape[0]*img.shape[1] <= 8*side**2 else 3
     def starts(n): return sorted({int(o)//8*8 for o in np.linspace(0, max(n - side, 0), times)})
-    return [as_levels(img[y:y + side, x:x + side]) for y in starts(img.shape[0]) for x in starts(img.shape[1])]
+    places = [[np.arange(o, min(o + side, n)) for o in starts(n)] for n in img.shape[:2]]
+    return [as_levels(prepare(img[np.ix_(y, x)], y, x) if prepare else img[np.ix_(y, x)]) for y in places[0] for x in places[1]]
 
 def lumas(
     crops:list, # What `spread_crops` gave
@@ -137,11 +139,16 @@ GRID_ERRORS = .42, 1.2, 2.5, 5. # levels: what has happened to a frequency since
 
 def _step_odds(x, steps, width, error):
     "(n, steps): log of (likelihood of a frequency `x` (n,) if it was rounded to multiples of a step / if it was not)."
-    k = np.round(x[:, None]/steps)
-    half = steps/2/width
-    gathered = np.where(k == 0, np.log(-np.expm1(-half)), -2*np.abs(k)*half + np.log(np.sinh(np.minimum(half, 40)))) # probability of the multiple
-    apart = -.5*((x[:, None] - k*steps)/error)**2 - np.log(error*np.sqrt(2*np.pi))
-    return np.log(np.exp(gathered + apart + (np.abs(x)/width + np.log(2*width))[:, None]) + .02)
+    x, half = np.abs(x)[:, None], steps/2/width
+    k = np.rint(x/steps)
+    odds = np.where(k == 0, np.log(-np.expm1(-half)), np.log(np.sinh(np.minimum(half, 40))) - 2*half*k) # log of the probability of the multiple
+    k *= steps
+    k -= x
+    odds -= np.float32(.5/error**2)*np.square(k, out=k) # and of what has happened since
+    odds += x/width + np.float32(np.log(2*width) - np.log(error*np.sqrt(2*np.pi)))
+    np.exp(odds, out=odds)
+    odds += np.float32(.02)
+    return np.log(odds, out=odds)
 
 def quality_odds(
     c:np.ndarray, # (n, 8, 8): see `block_frequencies`

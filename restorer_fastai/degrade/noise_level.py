@@ -20,7 +20,8 @@ def _tiled(x): # (h, w) -> (h/8, 8, w/8, 8)
 
 def _tells(crop):
     "bool (blocks,): those that are not clipped, where there are enough of them."
-    low, high, mean = (_tiled(o) for o in (crop.min(2), crop.max(2), crop.mean(2)))
+    r, g, b = cv2.split(crop) # reducing three values at a time is slow
+    low, high, mean = (_tiled(o) for o in (cv2.min(cv2.min(r, g), b), cv2.max(cv2.max(r, g), b), (r + g + b)/3))
     strict = (low.min((1, 3)) > 1) & (high.max((1, 3)) < 254)
     loose = (mean.mean((1, 3)) > 10) & (mean.mean((1, 3)) < 245)
     return next((o.ravel() for o in (strict, loose) if o.sum() > 15), np.ones(strict.size, bool))
@@ -91,19 +92,25 @@ def coarseness(
     return np.array(rows)
 
 # %% ../../nbs/15b_degrade.noise_level.ipynb #acfafabf
-def _impulses(crop): # (bool (h, w), what their neighbours are like: float32 (h, w, 3))
+def _impulses(crop, least=30): # (bool (h, w), what their neighbours are like: float32 (h, w, 3))
     x = np.uint8(np.rint(crop.clip(0, 255)))
+    extreme = np.logical_and.reduce([(o == 0) | (o == 255) for o in cv2.split(x)])
+    if not extreme.any(): return extreme, crop
     around = cv2.medianBlur(x, 3)
-    return (np.abs(x.astype(np.int16) - around).min(2) > 30) & ((x == 0) | (x == 255)).all(2), np.float32(around)
+    r, g, b = cv2.split(cv2.absdiff(x, around))
+    return extreme & (cv2.min(cv2.min(r, g), b) > least), np.float32(around)
 
 def impulse_share(
     crops:list, # See `spread_crops`
 ) -> float: # 0 to 1
-    "Share of the pixels that are wholly black or white, and far from the median of their neighbours."
-    return float(sum(_impulses(o)[0].sum() for o in crops)/sum(o[..., 0].size for o in crops))
+    "Share of the pixels that are wholly black or white, and far from the median of their neighbours; 0 where hardly any of them are black, or white: those are stars, or dust."
+    hits = [crop[hit][:, 0] > 127 for crop, hit in ((o, _impulses(o)[0]) for o in crops)]
+    white, n = sum(o.sum() for o in hits), sum(o.size for o in hits)
+    return float(n/sum(o[..., 0].size for o in crops)) if min(white, n - white) > n/8 else 0.
 
 def without_impulses(
     crops:list, # See `spread_crops`
+    least:float=30, # How far from the median of its neighbours a black or white pixel has to be, levels
 ) -> list: # Crops in which such pixels are like their neighbours
     "Take salt and pepper away, so that it is not taken for noise."
-    return [np.where(hit[..., None], around, crop) for crop, (hit, around) in zip(crops, map(_impulses, crops))]
+    return [np.where(hit[..., None], around, crop) for crop, (hit, around) in ((o, _impulses(o, least)) for o in crops)]

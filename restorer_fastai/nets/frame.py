@@ -248,6 +248,7 @@ class Context(NamedTuple):
     vector:Tensor|None=None # (N, 6K + 15): the numbers of `colour_transform`
     filled:bool=False # Were holes looked for in the whole photo, and filled, before the network sees it?
     odds:float=NEGATIVE_ODDS # How many times likelier than anything else a negative had to be
+    done:Tensor|None=None # (1 or N, 14): what was done to the photo before, see `Done.numbers`; None: nobody has read it yet
 
 @patch
 def forward(self:FrameLooker,

@@ -85,10 +85,19 @@ def done_numbers(
     "What is known about a batch of photos, as a network takes it. Raises RestorerError when it is not one for each photo."
     if isinstance(done, Done): done = done.numbers()
     elif isinstance(done, (list, tuple)): done = np.stack([o.numbers() for o in done])
-    told = torch.as_tensor(done, dtype=torch.float32, device=device).as_subclass(Tensor)
+    told = done.to(device, torch.float32) if isinstance(done, Tensor) else torch.as_tensor(done, dtype=torch.float32, device=device) # the first can be traced
     if told.ndim == 1: told = told[None]
     if told.shape[1:] != (DONE_NUMBERS,) or len(told) not in (1, n): raise RestorerError(f'{n} photos need {DONE_NUMBERS} numbers each, these are {tuple(told.shape)}')
     return told.expand(n, -1)
+
+@patch
+def numbers(self:RepairNet,
+    x:Tensor, # (N, 3, H, W) in [0, 1]
+    done=None, # What was done, see `done_numbers`; None: it is estimated, photo by photo
+) -> Tensor: # float32 (N, 14)
+    "What is told with a batch of photos."
+    if done is None: done = [estimate_done(from_tensor(o)) for o in x]
+    return done_numbers(done, len(x), x.device)
 
 @patch
 def forward(self:RepairNet,
@@ -97,5 +106,4 @@ def forward(self:RepairNet,
 ) -> Tensor: # (N, 3, H, W), fp32, about [0, 1]
     "Repair a batch of photos, crops or tiles."
     x = x.as_subclass(Tensor)
-    if done is None: done = [estimate_done(from_tensor(o)) for o in x]
-    return self.repair(x, done_numbers(done, len(x), x.device))
+    return self.repair(x, self.numbers(x, done))

@@ -30,7 +30,7 @@ NORMS = ('none', 'batch', 'weight', 'spectral')
 @dataclass(frozen=True)
 class NetConfig:
     "How to build a `RestorerNet`: everything that decides the names and shapes of its weights. The names are those in weight files and recipes."
-    arch:str='resnet34' # Encoder: a key of `ARCHS`
+    arch:str|None='resnet34' # Encoder: a key of `ARCHS`; None: no U-Net, only the parts
     blur:bool=True # Blur after PixelShuffle against checkerboards (Sugawara et al. 2018)
     norm:str='weight' # Normalisation in the decoder: one of `NORMS`
     self_attention:bool=False # A self-attention layer in the decoder (SAGAN, Zhang et al. 2018)
@@ -43,9 +43,10 @@ class NetConfig:
     holes:int|None=None # Channels of a `HoleNet` that finds where nothing is left, which is then filled from around it; None: none
 
     def __post_init__(self):
-        for key,known in (('arch', ARCHS), ('norm', NORMS)):
+        for key,known in (('arch', (*ARCHS, None)), ('norm', NORMS)):
             if getattr(self, key) not in known: raise RestorerError(f"{key} '{getattr(self, key)}' is unknown; choose one of {list(known)}")
         if self.detail and not self.head: raise RestorerError('detail blocks are part of a head: say how many channels `head` has')
+        if self.head and self.arch is None: raise RestorerError('a head needs the features of a U-Net: say which `arch`')
         if self.y_range and self.head: raise RestorerError("y_range belongs to fastai's own end: leave out `head`")
         if self.y_range is not None: object.__setattr__(self, 'y_range', tuple(self.y_range))
 
@@ -66,7 +67,8 @@ def from_dict(cls:NetConfig,
 
 @patch
 def unet_kwargs(self:NetConfig) -> dict: # For `unet_learner` or `create_unet_model`
-    "The arguments that fastai's U-Net builders take."
+    "The arguments that fastai's U-Net builders take. Raises RestorerError where there is to be no U-Net."
+    if self.arch is None: raise RestorerError('arch is None: a network without a U-Net has nothing to learn; choose one of ' + ', '.join(ARCHS))
     from fastai.layers import NormType # here, because restoring does without fastai and torchvision
     from torchvision import models
     arch = ARCHS[self.arch] if callable(ARCHS[self.arch]) else getattr(models, self.arch)
@@ -135,16 +137,20 @@ class FindsHoles(LooksFirst):
 
 # %% ../../nbs/27_nets.restorer.ipynb #8f975596
 class Repairs(FindsHoles):
-    "What a network does once it has looked. Its parts: `holes` or None, `unet`, `head` or None, `mean` and `std`, and whether it is `residual`."
+    "What a network does once it has looked. Its parts: `repairer` (told what was done, in the place of U-Net and head), `holes`, `unet` and `head`, each of them or None; `mean` and `std`, and whether it is `residual`."
     unet_rests = False # Does the head work alone?
     def repair(self,
         x:Tensor, # (N, 3, H, W) in [0, 1]; H and W multiples of 32
         vector:Tensor|None=None, # Of the `Context`
         filled:bool=False, # Were holes looked for and filled before?
+        done:Tensor|None=None, # Of the `Context`
     ) -> Tensor: # (N, 3, H, W), about [0, 1]
-        "Turn the colours, fill holes, run the U-Net and the head."
+        "Turn the colours, fill holes, run the network that repairs: one that is told what was done, or the U-Net and the head."
         if vector is not None: x = colour_transform(x, vector)
         if self.holes is not None and not filled: x = fill_holes(x, self.find_holes(x))
+        if self.repairer is not None:
+            with computing_in(x.device, self.compute_dtype): return self.repairer.repair(x, self.repairer.numbers(x, done))
+        if self.unet is None: return x
         normalised = (x - self.mean) / self.std
         with computing_in(x.device, self.compute_dtype):
             y = None if self.unet_rests else self.unet(normalised)
@@ -153,7 +159,7 @@ class Repairs(FindsHoles):
 
 # %% ../../nbs/27_nets.restorer.ipynb #1c9f53e8
 PARTS = dict(looker=FrameNet, holes=HoleNet, colourer=ColourNet) # Parts of a `RestorerNet` that are networks of their own -> what we take for them
-ADDED = dict(film=('rgb+mask', 'frame'), defects=('rgb', 'mask'), inpainter=('rgb+mask', 'rgb')) # Parts that nobody has until they are put in -> what they expect and give
+ADDED = dict(film=('rgb+mask', 'frame'), defects=('rgb', 'mask'), inpainter=('rgb+mask', 'rgb'), repairer=('rgb', 'rgb')) # Parts that nobody has until they are put in -> what they expect and give
 
 def parts_of(
     net:nn.Module, # A `RestorerNet`, or what was made of one
@@ -167,7 +173,7 @@ class RestorerNet(Repairs):
     architecture, scale, expects, gives = 'restorer', 1, 'rgb', 'rgb' # see `28_nets.architectures`
     norms_at_rest = False # Do batch norms normalise by their averages in training, too, and leave them as they are?
     def __init__(self,
-        unet:nn.Module, # fastai's `DynamicUnet` or our `PlainUnet`, with 3 output channels, that works on ImageNet-normalised photos
+        unet:nn.Module|None, # fastai's `DynamicUnet` or our `PlainUnet`, with 3 output channels, that works on ImageNet-normalised photos; None, if so configured
         config:NetConfig, # How `unet` was built
     ):
         super().__init__()
@@ -177,7 +183,7 @@ class RestorerNet(Repairs):
         self.holes = HoleNet(config.holes) if config.holes else None
         self.colourer = ColourNet() if config.colours else None
         for name in ADDED: setattr(self, name, None)
-        if not config.head: end_at_full_size(unet, config.residual)
+        if unet is not None and not config.head: end_at_full_size(unet, config.residual)
         for name,value in (('mean', IMAGENET_MEAN), ('std', IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
 
@@ -199,7 +205,7 @@ def forward(self:RestorerNet,
     "Restore a batch of photos, crops or tiles."
     x = x.as_subclass(Tensor)
     if not isinstance(context, Context): context = self.look(x if context is None else context, mode)
-    return self.repair(x, context.vector, context.filled)
+    return self.repair(x, context.vector, context.filled, context.done)
 
 # %% ../../nbs/27_nets.restorer.ipynb #a27df7c0
 @patch(as_prop=True)
@@ -213,6 +219,7 @@ def build_network(
     size:int=64, # A photo size to trace the layers with, px; the network then works at any multiple of 32
 ) -> RestorerNet: # In evaluation mode, with random weights
     "Build the network that `config` describes, without data, learner or download."
+    if config.arch is None: return RestorerNet(None, config).eval()
     from fastai.vision.learner import create_unet_model
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning) # PyTorch's notes to fastai's developers
@@ -225,7 +232,7 @@ def plain_restorer(
 ) -> RestorerNet: # In evaluation mode, with random weights
     "What `build_network` builds, without fastai. Raises RestorerError for settings that are unknown or do not go together."
     config = NetConfig.from_dict(settings)
-    if callable(ARCHS[config.arch]): return build_network(config)
+    if config.arch is None or callable(ARCHS[config.arch]): return build_network(config)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning) # `weight_norm` has a successor, with other names for its weights
         unet = PlainUnet(ARCHS[config.arch], config.norm, config.blur, config.self_attention, config.y_range)

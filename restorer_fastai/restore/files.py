@@ -118,8 +118,9 @@ def _keep_dates(result, dates):
     return ()
 
 # %% ../../nbs/66_restore.files.ipynb #396e24ef
-def _signs(photo, job):
+def _signs(photo, job, done):
     "What seems to have been done to a photo before, in words."
+    if done is not None: return tuple(done.words())
     from restorer_fastai.degrade.estimate import estimate_done # here: OpenCV takes a moment to load
     return tuple(estimate_done(photo.pixels, job.photo).words())
 
@@ -129,12 +130,12 @@ def _write_restored(tiled, job, options, files, seen, on_tile):
     photo, roll = open_photo(job.photo), seen is not None
     seen = seen or look_at(tiled.net, photo.pixels, options.mode, tiled.device)
     if not options.colorize: seen = uncoloured(tiled.net, photo.pixels, seen, tiled.device)
-    treatment = what_to_do(tiled, photo.pixels, seen, options)
+    treatment = what_to_do(tiled, photo.pixels, seen, options, path=job.photo)
     y = restore_array(tiled, photo.pixels, seen, options, on_tile, treatment)
     wide = (_WIDE,) if tiled.scale > 1 and photo.own else ()
     notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result), *wide)
     marks = _marks(tiled, photo.pixels, y, seen, treatment.mask) if job.invented else None
-    signs = _signs(photo, job) if job.invented else ()
+    signs = _signs(photo, job, treatment.done) if job.invented else ()
     record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, signs=signs, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():
         save_photo(job.result, y, photo, in_one_line(record) + made_of(job, options, files), files.quality)

@@ -59,12 +59,12 @@ def fold_norms(
     "The same network with fewer layers, for restoring only. Raises `WeightsError` for any other network."
     copy = plain_copy(_ours(net))
     with torch.no_grad():
-        for part in (copy.unet, copy.holes):
+        for part in (copy.unet, copy.holes, copy.repairer):
             if part is not None: _fold(part)
     return FoldedNet(copy.to(net.mean.device)).eval().requires_grad_(False)
 
 # %% ../../nbs/58_restore.graph.ipynb #ff78f62a
-GRAPH_CONTRACT = 2 # version of what a graph file promises: it takes photos whose holes are filled
+GRAPH_CONTRACT = 2 # version of what a graph file promises: it takes photos whose holes are filled (and what was done to them, where a part wants to know)
 _MARK = b'restorer_fastai_graph'
 
 def weights_hash(
@@ -105,15 +105,17 @@ def _knots(net): return net.looker.knots if net.film is None else FILM_KNOTS # o
 class _Graph(nn.Module):
     "The folded network with tensors only, for tracing."
     def __init__(self, net): super().__init__(); self.net = net
-    def forward(self, photo, vector=None):
-        return self.net.repair(photo, vector, filled=True)
+    def forward(self, photo, vector=None, done=None):
+        return self.net.repair(photo, vector, filled=True, done=done)
 
 # %% ../../nbs/58_restore.graph.ipynb #f71ea6a2
 def _trace(net):
     "A `RestorerNet` as the bytes of an ONNX model."
+    from restorer_fastai.degrade.estimate import DONE_NUMBERS # here: OpenCV takes a moment to load
     graph, h, w = _Graph(fold_norms(net).cpu()), torch.export.Dim('h', min=2, max=2**11), torch.export.Dim('w', min=2, max=2**11)
     inputs, sizes = dict(photo=torch.zeros(1, 3, 64, 96)), dict(photo={2: 32*h, 3: 32*w})
     if net.looker is not None: inputs['vector'], sizes['vector'] = torch.zeros(1, 6*_knots(net) + 15), {}
+    if net.repairer is not None: inputs['done'], sizes['done'] = torch.zeros(1, DONE_NUMBERS), {}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # notes of PyTorch to its own developers
         program = torch.onnx.export(graph, kwargs=inputs, dynamic_shapes=sizes, input_names=list(inputs), output_names=['restored'],
@@ -152,6 +154,7 @@ class GraphNet(FindsHoles):
     ) -> Tensor: # (1, 3, H, W), about [0, 1]
         "Restore a photo, crop or tile whose holes are filled, whatever the context says."
         inputs = [x] if context.vector is None else [x, finer_curves(context.vector, _knots(self))]
+        if self.repairer is not None: inputs.append(self.repairer.numbers(x, context.done))
         request = self.compiled.create_infer_request() # its own, for two threads may restore at once
         return torch.from_numpy(request.infer([t.contiguous().numpy() for t in inputs], share_inputs=True)[0].copy())
 
@@ -186,7 +189,7 @@ def load_graph(
 def _cast_once(net, dtype):
     "The weights of convolutions as autocast would cast them in every call."
     kept = {id(o) for m in net.modules() if isinstance(m, InFloat32) for o in m.modules()}
-    for part in (net.unet, net.head, net.holes):
+    for part in (net.unet, net.head, net.holes, net.repairer):
         for m in part.modules() if part is not None else ():
             if isinstance(m, nn.Conv2d) and id(m) not in kept: m.to(dtype)
     return net

@@ -46,7 +46,7 @@ def asked(
     "The wishes that make a difference for a result."
     said = [f'--mode {options.mode}'.replace('_', '-') if options.mode else '', f'--strength {options.strength:g}' if options.strength < 1 else '',
             '--keep-luma' if options.keep_luma else '', {True: '', False: '--no-defects'}.get(options.defects, '--worn'), '' if options.colorize else '--no-colorize', '--roll' if getattr(files, 'roll', False) else '',
-            f'--mask {_mask_hash(job.mask)}' if job.mask is not None else '',
+            *(f'--told {k}={v:g}' for k, v in sorted((options.told or {}).items())), f'--mask {_mask_hash(job.mask)}' if job.mask is not None else '',
             f'--quality {files.quality}' if files.quality != FileOptions.quality and job.result.suffix.lower() in ('.jpg', '.jpeg', '.webp') else '']
     return ' '.join(filter(None, said))
 

@@ -1,0 +1,98 @@
+"A part that repairs and is told what was done: from files, in all the forms in which a network restores, by photo, by command."
+import importlib.util
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from restorer_fastai import Restorer
+from restorer_fastai.degrade.damage import add_gaussian_noise
+from restorer_fastai.degrade.estimate import Done, estimate_done
+from restorer_fastai.nets.repair import RepairNet
+from restorer_fastai.nets.restorer import NetConfig, build_network
+from restorer_fastai.nets.weights import describe_part, save_parts, save_weights
+from restorer_fastai.photo.errors import RestorerError
+from restorer_fastai.photo.pixels import to_float, to_uint8
+from restorer_fastai.photo.samples import sample_photo
+from restorer_fastai.photo.writing import write_photo
+from test_cli import run
+
+torch.set_num_threads(1)
+needs_extra = pytest.mark.skipif(not all(map(importlib.util.find_spec, ('onnxscript', 'openvino'))), reason='needs the extra [fast]')
+PHOTO = to_uint8(add_gaussian_noise(to_float(sample_photo('china')[200:380, 200:420]), 12.))
+
+def talkative():
+    "A repair network that answers something, and something else for each thing that is told."
+    torch.manual_seed(0)
+    net = RepairNet((8, 16), blocks=1)
+    for p in net.parameters():
+        if not p.any(): torch.nn.init.normal_(p, std=.05)
+    return net
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    "A manifest of a restorer that is a repair network and nothing else."
+    folder = tmp_path_factory.mktemp('parts')
+    save_weights(folder/'main.safetensors', build_network(NetConfig(arch=None)))
+    save_weights(folder/'repairer.safetensors', talkative(), packed=True)
+    parts = [describe_part(folder/'main.safetensors', 'restorer'), describe_part(folder/'repairer.safetensors', 'repair', into='restorer.repairer')]
+    return save_parts(folder/'parts.json', parts)
+
+@pytest.fixture(scope='module')
+def load(weights): return partial(Restorer.load, weights, device='cpu', tile=128, overlap=32)
+
+@pytest.fixture
+def heard(monkeypatch):
+    "The numbers that the network was told, tile by tile."
+    said, repair = [], RepairNet.repair
+    def listen(self, x, numbers):
+        said.append(numbers)
+        return repair(self, x, numbers)
+    monkeypatch.setattr(RepairNet, 'repair', listen)
+    return said
+
+def apart(a, b): return np.abs(a.astype(int) - b).mean()
+
+def test_a_photo_is_read_once_and_every_tile_is_told_the_same(load, heard):
+    load().restore(PHOTO)
+    assert len(heard) > 3
+    for o in heard: assert torch.equal(o, torch.from_numpy(estimate_done(PHOTO).numbers())[None])
+
+def test_whoever_knows_better_is_believed(load, heard):
+    blind, told = load().restore(PHOTO), load().restore(PHOTO, told=dict(noise=40, quality=10))
+    assert apart(blind, told) > .1
+    wanted = estimate_done(PHOTO, told=dict(noise=40, quality=10)).numbers()
+    assert np.array_equal(heard[-1][0].numpy(), wanted) and wanted[6+2] == 1 # noise: sure
+    for wrong, said in ((dict(grain=3), 'noise'), (dict(quality=300), 'quality')):
+        with pytest.raises(RestorerError, match=said): load().restore(PHOTO, told=wrong)
+
+def test_nothing_is_told_to_a_network_that_does_not_want_to_know():
+    net = build_network(NetConfig('resnet18', norm='batch', residual=True))
+    with pytest.warns(UserWarning, match='no part that wants to know'): Restorer(net, device='cpu').restore(PHOTO, told=dict(noise=3))
+
+def test_folded_it_restores_the_same(load):
+    plain = load().restore(PHOTO)
+    assert apart(plain, PHOTO) > 1 # there was something to get wrong
+    assert apart(load().faster(dtype=torch.float32).restore(PHOTO), plain) < .01
+    assert apart(load().faster(dtype=torch.bfloat16).restore(PHOTO), plain) < 1
+
+@needs_extra
+def test_a_graph_is_told_too(load, tmp_path):
+    graph = load().export_onnx(tmp_path/'net.onnx')
+    fast = load().faster(graph, dtype=torch.float32)
+    for told in (None, dict(noise=40, quality=10)): assert apart(fast.restore(PHOTO, told=told), load().restore(PHOTO, told=told)) < .05
+
+def test_one_photo_of_a_batch_is_told_one_thing():
+    net, x = talkative().eval(), torch.rand(2, 3, 32, 64)
+    with torch.inference_mode():
+        both = net(x, [Done(noise=5), Done(quality=20)])
+        for i, done in enumerate((Done(noise=5), Done(quality=20))): torch.testing.assert_close(both[i:i + 1], net(x[i:i + 1], done))
+    with pytest.raises(RestorerError, match='2 photos need'): net(x, np.zeros((3, 14)))
+
+def test_what_is_told_is_a_wish_that_is_noted(weights, tmp_path):
+    write_photo(tmp_path/'a.png', PHOTO)
+    def restored(*args, code=0): return ' '.join(''.join(run('restore', tmp_path/'a.png', '--out', tmp_path/'out', '--model', weights, *args, cwd=tmp_path, code=code)).replace('│', ' ').split())
+    restored()
+    assert 'made without --told blur=2 --told noise=9' in restored('--told', 'noise=9', '--told', 'blur=2')
+    for wrong, said in (('noise', 'NAME=NUMBER'), ('grain=3', 'nothing can be told about grain'), ('quality=400', '1 to 100')):
+        assert said in restored('--told', wrong, code=2)
