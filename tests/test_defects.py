@@ -213,3 +213,17 @@ def test_the_benchmark_prints_its_tables(tmp_path, monkeypatch):
     assert (table['damaged, %'] > 0).all() and table['best Dice'].between(0, 1).all()
     text = (tmp_path/'scores.md').read_text()
     assert 'false, %' in text and 'seconds' in text
+
+@pytest.mark.parametrize('height,looks', [(.6, 1), (.9, 2)])
+def test_a_second_look_is_taken_only_where_it_can_change_something(height, looks):
+    class Sees(nn.Module):
+        "One line, with this probability."
+        seen = 0
+        def forward(self, x):
+            self.seen += 1
+            y = torch.full_like(x[:, :1], -9.)
+            y[..., 40, 20:60] = float(np.log(height/(1 - height)))
+            return y
+    img, net = np.random.default_rng(0).integers(0, 256, (96, 80, 3), dtype=np.uint8), Sees()
+    mask = find_defects(TiledNet(net, tile=512, device='cpu'), img, (.3, .85))
+    assert net.seen == looks and mask.any() == (height > .85)

@@ -7,6 +7,7 @@ __all__ = ['LONGEST', 'WIDE_FROM', 'ALARMED', 'top_hat', 'DefectNet', 'tiled_for
            'widened', 'lids', 'reduced', 'without_broad', 'mask_from', 'find_defects']
 
 # %% ../../nbs/70a_oldphoto.defects.ipynb #ad0c3e36
+from functools import partial
 import cv2
 import numpy as np
 import torch
@@ -90,18 +91,20 @@ def map_defects(
     net, # As for `tiled_for`
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]; looked at as it is
     mirrored:bool=True, # Look twice, once at its mirror image, and average
+    least:float=0., # Below it no answer counts: if the mean of two looks cannot be above it anywhere, there is no second one
 ) -> np.ndarray: # float32 (H, W): how likely each pixel is damaged, 0 to 1
     "What the network says, tile by tile."
     tiled = tiled_for(net)
-    def look(x):
-        with torch.autocast(tiled.device.type, tiled.dtype, enabled=tiled.dtype is not None): return tiled.net(x).float().sigmoid()
-    def answer(rows, columns):
+    def answer(rows, columns, flip):
         x = to_tensor(img[np.ix_(rows, columns)]).to(tiled.device, memory_format=torch.channels_last)
-        found = look(x) if not mirrored else (look(x) + look(x.flip(3)).flip(3))/2
-        return found[0, 0, ..., None].cpu().numpy()
-    found = np.zeros(img.shape[:2], np.float32)
-    for top, strip in in_strips(tiled, img.shape[:2], answer, 1): found[top:top + len(strip)] = strip[..., 0]
-    return found
+        with torch.autocast(tiled.device.type, tiled.dtype, enabled=tiled.dtype is not None): y = tiled.net(x.flip(3) if flip else x).float().sigmoid()
+        return (y.flip(3) if flip else y)[0, 0, ..., None].cpu().numpy()
+    def look(flip):
+        found = np.zeros(img.shape[:2], np.float32)
+        for top, strip in in_strips(tiled, img.shape[:2], partial(answer, flip=flip), 1): found[top:top + len(strip)] = strip[..., 0]
+        return found
+    first = look(False)
+    return first if not mirrored or first.max() <= 2*least - 1 else (first + look(True))/2
 
 # %% ../../nbs/70a_oldphoto.defects.ipynb #5c5870d7
 def peaks(
@@ -188,7 +191,8 @@ def find_defects(
     if is_drawing(img): return np.zeros(img.shape[:2], np.uint8)
     tiled, small = tiled_for(net), reduced(img, longest)
     thresholds = thresholds or getattr(tiled.net, 'threshold', torch.tensor([.5, .5])).tolist()
-    mask = np.uint8(255*mask_from(map_defects(tiled, small, mirrored), small, thresholds, grow, broad, careful))
+    highest = min(max(o) for o in (thresholds, broad, careful and careful[0]) if o) # the bar without which nothing is found
+    mask = np.uint8(255*mask_from(map_defects(tiled, small, mirrored, highest), small, thresholds, grow, broad, careful))
     return mask if mask.shape == img.shape[:2] else cv2.resize(mask, img.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 # %% ../../nbs/70a_oldphoto.defects.ipynb #4f7be912
