@@ -32,7 +32,7 @@ SAY = @printf '\n== %s  %s\n' "$$(date +%H:%M:%S)"
 
 help:
 	@echo 'make demo         install, degrade sample photos, train a small network, restore two photos (about 10 minutes)'
-	@echo 'make benchmark    the table of scores in README.md: PHOTOS="NAME=FOLDER ..." of clean photos, OPTIONS="..." of benchmarks/quality.py'
+	@echo 'make benchmark    the table of scores in README.md: PHOTOS="NAME=FOLDER ..." of clean photos (without: two samples, in minutes), OPTIONS="..." of benchmarks/quality.py'
 	@echo 'make test         install, then run the library notebooks and pytest'
 	@echo 'make test-latest  the wheel in a fresh environment with the newest fastai: pytest, every tutorial, nbdev 3'
 	@echo 'make ci           check + test + test-latest'
@@ -89,7 +89,7 @@ demo: $(VENV)/.installed
 ### The table that says how good the restorer is; stopped, it goes on where it was ###
 
 benchmark: $(VENV)/.installed
-	$(BIN)/python benchmarks/quality.py $(foreach o,$(PHOTOS),--photos $(o)) --out benchmark $(OPTIONS)
+	$(BIN)/python benchmarks/quality.py $(if $(PHOTOS),,--quick) $(foreach o,$(PHOTOS),--photos $(o)) --out benchmark $(OPTIONS)
 
 ### Tests ###
 

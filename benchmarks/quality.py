@@ -2,6 +2,10 @@
 
     python benchmarks/quality.py --photos CBSD68=bench/CBSD68 --photos held-out=photos --out scores/benchmark
     python benchmarks/quality.py --photos CBSD68=bench/CBSD68 --model generator=run/pretrained-128.safetensors --model gan=run/model.safetensors
+    python benchmarks/quality.py --quick
+
+With `--quick` it takes minutes: two photos a row, of your folders or, without any, the two samples of the installed libraries on which nothing here is trained
+(`HELD_OUT` of 08_photo.samples). Two photos say whether the installation works, and in which direction a change goes, not how good a network is.
 
 Photos are folders of clean photos, NAME=FOLDER. CBSD68 are the 68 colour photos of the BSDS300 test set that denoisers are compared on; with a manifest
 (`--manifest data/manifest.csv`) only the photos of its validation split are taken from the other folders. LPIPS needs ImageNet's SqueezeNet (`--weights`),
@@ -24,6 +28,8 @@ import torch
 import typer
 from restorer_fastai.score.benchmark import benchmark_markdown, benchmark_means, run_benchmark
 from restorer_fastai.photo.files import find_photos
+from restorer_fastai.photo.samples import HELD_OUT, sample_photo
+from restorer_fastai.photo.writing import write_photo
 from restorer_fastai import Restorer
 
 
@@ -44,8 +50,14 @@ def held_out(folder, manifest, tmp):
     return tmp
 
 
+def samples(folder):
+    "A folder with the sample photos on which nothing is trained."
+    for name in HELD_OUT: write_photo(folder/f'{name}.png', sample_photo(name))
+    return folder
+
+
 def main(
-    photos:Annotated[list[str], typer.Option(help='NAME=FOLDER of clean photos; give it several times')],
+    photos:Annotated[Optional[list[str]], typer.Option(help='NAME=FOLDER of clean photos; give it several times')]=None,
     model:Annotated[Optional[list[str]], typer.Option(help='NAME=FILE of weights; the reference weights when not given')]=None,
     out:Annotated[Path, typer.Option(help='Where OUT.csv and OUT.md go')]=Path('benchmark'),
     tasks:Annotated[Optional[str], typer.Option(help='Names of tasks, with commas between; those of the benchmark when not given')]=None,
@@ -54,14 +66,17 @@ def main(
     masks:Annotated[Optional[Path], typer.Option(help='Folder of irregular masks, white = hole')]=None,
     weights:Annotated[Optional[Path], typer.Option(help="SqueezeNet's ImageNet weights for LPIPS, a file or folder")]=None,
     seed:int=0,
+    quick:Annotated[bool, typer.Option('--quick', help='Two photos a row, the samples of the installed libraries when no others are given: minutes')]=False,
     fp32:Annotated[bool, typer.Option('--fp32', help='Compute in 32-bit floats also where bf16 is fast')]=False,
 ):
     "Score networks on clean photos that are damaged here, and print the table."
+    if not (photos or quick): raise typer.BadParameter('give clean photos, --photos NAME=FOLDER, or say --quick')
+    if quick: limit = limit or '2'
     files = named(model, '--model') if model else {'reference': 'reference'}
     nets = {name: Restorer.load(path).faster(dtype=torch.float32 if fp32 else None) for name, path in files.items()}
     limits = {k if v else '': int(v or k) for k, _, v in (o.partition('=') for o in limit.split(','))} if limit else None
     with tempfile.TemporaryDirectory() as tmp:
-        sets = named(photos, '--photos')
+        sets = named(photos, '--photos') if photos else dict(samples=samples(Path(tmp)/'samples'))
         if manifest:
             known = {Path(o).name for o in pd.read_csv(manifest).source}
             sets = {k: held_out(v, manifest, Path(tmp)/str(i)) if any(p.name in known for p in find_photos(v)) else v for i,(k,v) in enumerate(sets.items())}

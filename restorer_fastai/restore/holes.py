@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CELL', 'CLIPPED', 'EVEN', 'GREY', 'MOST_FILLED', 'TOO_MUCH', 'map_holes', 'cells_of', 'pixels_of', 'is_clipped',
-           'looks_painted', 'sure_patches', 'find_holes', 'found_defects']
+           'looks_painted', 'sure_patches', 'find_holes', 'as_found', 'found_defects']
 
 # %% ../../nbs/60b_restore.holes.ipynb #40ea9cda
 import numpy as np
@@ -103,12 +103,17 @@ def find_holes(
     return holes*pixels_of(sure, holes.shape), ()
 
 # %% ../../nbs/60b_restore.holes.ipynb #5d20be77
+def as_found(
+    mask:np.ndarray, # uint8 (H, W): how surely there is a defect
+)->tuple: # (the mask, or None: nowhere; notes for whoever gets the result, in words)
+    "A mask, if it is to be filled: not when it is most of the photo."
+    if not mask.any(): return None, ()
+    return (None, (TOO_MUCH,)) if (mask > 127).mean() > MOST_FILLED else (mask, ())
+
 def found_defects(
     finder, # A network with `find(photo, likely)`, which answers a mask, uint8 (H, W)
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1], a positive
     likely:bool=False, # What is more likely than not, instead of what is sure
 )->tuple: # (uint8 (H, W), how surely a defect is there, or None: nowhere; notes for whoever gets the result, in words)
     "Where a photo is damaged, as far as it is not most of it."
-    found = finder.find(img, likely)
-    if not found.any(): return None, ()
-    return (None, (TOO_MUCH,)) if (found > 127).mean() > MOST_FILLED else (found, ())
+    return as_found(finder.find(img, likely))

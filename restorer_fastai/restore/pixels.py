@@ -21,7 +21,7 @@ from ..photo.errors import RestorerError
 from ..photo.pixels import from_tensor, rgb_to_ycbcr, to_float, to_tensor, to_uint8
 from ..photo.reading import from_pil, open_photo
 from .even import HIDDEN, keep_map
-from .holes import found_defects, find_holes
+from .holes import as_found, found_defects, find_holes
 from .look import Seen, see_as, thumbnail, turn_colours
 from .masks import as_mask, doubts_of_mask
 from .options import RestoreOptions, check_luma_kept
@@ -180,7 +180,9 @@ def _told(options, shape):
 def _found(tiled, img, seen, likely):
     "(What nobody told and the network finds, uint8 (H, W), or None; what is to be said of it)"
     found = [find_holes(tiled, img, *shown(seen, img.shape[:2]))] # what is painted over, in one flat tone
-    if (finder := getattr(tiled.net, 'defects', None)) is not None: found.append(found_defects(finder, as_positive(img, seen)[0], likely))
+    if (finder := getattr(tiled.net, 'defects', None)) is not None:
+        from restorer_fastai.baselines.painted import painted_marks # here: OpenCV takes a moment to load
+        found += [found_defects(finder, as_positive(img, seen)[0], likely), as_found(np.uint8(255*painted_marks(img)))]
     masks, notes = [mask for mask, _ in found if mask is not None], tuple(o for _, notes in found for o in notes)
     return np.maximum.reduce(masks) if masks else None, notes
 
