@@ -46,6 +46,7 @@ from ..baselines.frame_finder import *
 from ..baselines.picture import *
 from ..baselines.negadoctor import *
 from ..baselines.classical import *
+from ..baselines.painted import *
 from ..restore.learners import *
 from ..restore.graph import *
 from ..restore.options import *
