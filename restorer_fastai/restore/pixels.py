@@ -20,7 +20,8 @@ from ..nets.guided import guided_colours
 from ..photo.errors import RestorerError
 from ..photo.pixels import from_tensor, rgb_to_ycbcr, to_float, to_tensor, to_uint8
 from ..photo.reading import from_pil, open_photo
-from .even import HIDDEN, keep_map
+from .drawing import is_drawing
+from .even import HIDDEN, is_graphic, keep_map
 from .holes import as_found, found_defects, find_holes
 from .look import Seen, see_as, thumbnail, turn_colours
 from .masks import as_mask, doubts_of_mask
@@ -182,7 +183,8 @@ def _found(tiled, img, seen, likely):
     found = [find_holes(tiled, img, *shown(seen, img.shape[:2]))] # what is painted over, in one flat tone
     if (finder := getattr(tiled.net, 'defects', None)) is not None:
         from restorer_fastai.baselines.painted import painted_marks # here: OpenCV takes a moment to load
-        found += [found_defects(finder, as_positive(img, seen)[0], likely), as_found(np.uint8(255*painted_marks(img)))]
+        found.append(found_defects(finder, as_positive(img, seen)[0], likely))
+        if not (is_drawing(img) or is_graphic(img)): found.append(as_found(np.uint8(255*painted_marks(img)))) # its lines are of one tone, too
     masks, notes = [mask for mask, _ in found if mask is not None], tuple(o for _, notes in found for o in notes)
     return np.maximum.reduce(masks) if masks else None, notes
 
