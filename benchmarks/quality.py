@@ -28,8 +28,7 @@ import torch
 import typer
 from restorer_fastai.score.benchmark import benchmark_markdown, benchmark_means, run_benchmark
 from restorer_fastai.photo.files import find_photos
-from restorer_fastai.photo.samples import HELD_OUT, sample_photo
-from restorer_fastai.photo.writing import write_photo
+from restorer_fastai.photo.samples import copy_samples
 from restorer_fastai import Restorer
 
 
@@ -48,12 +47,6 @@ def held_out(folder, manifest, tmp):
     for path in find_photos(folder):
         if path.name in names: (tmp/path.name).symlink_to(path.resolve())
     return tmp
-
-
-def samples(folder):
-    "A folder with the sample photos on which nothing is trained."
-    for name in HELD_OUT: write_photo(folder/f'{name}.png', sample_photo(name))
-    return folder
 
 
 def main(
@@ -76,7 +69,7 @@ def main(
     nets = {name: Restorer.load(path).faster(dtype=torch.float32 if fp32 else None) for name, path in files.items()}
     limits = {k if v else '': int(v or k) for k, _, v in (o.partition('=') for o in limit.split(','))} if limit else None
     with tempfile.TemporaryDirectory() as tmp:
-        sets = named(photos, '--photos') if photos else dict(samples=samples(Path(tmp)/'samples'))
+        sets = named(photos, '--photos') if photos else dict(samples=copy_samples(Path(tmp)/'samples')/'held_out')
         if manifest:
             known = {Path(o).name for o in pd.read_csv(manifest).source}
             sets = {k: held_out(v, manifest, Path(tmp)/str(i)) if any(p.name in known for p in find_photos(v)) else v for i,(k,v) in enumerate(sets.items())}

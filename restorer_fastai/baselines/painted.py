@@ -8,6 +8,7 @@ __all__ = ['SMALLEST', 'THICKEST', 'SLENDER', 'STANDS_OUT', 'AT_ONCE', 'even_to_
 # %% ../../nbs/19a_baselines.painted.ipynb #19a00005
 import cv2
 import numpy as np
+from .frame_finder import grown
 from ..photo.pixels import LUMA, to_float
 
 # %% ../../nbs/19a_baselines.painted.ipynb #19a00006
@@ -28,9 +29,8 @@ def even_to_the_bit(
 
 def _is_mark(tone, full):
     "Is an area (h, w) of one tone, here with what is around it, painted? `tone`: how far each pixel is from the area's own, levels."
-    beside = cv2.dilate(np.uint8(full), _SQUARE) > 0
     far = cv2.dilate(np.uint8(full), _AROUND) > 0
-    near, around = tone[beside & ~full], tone[far & ~(cv2.dilate(np.uint8(beside), _SQUARE) > 0)]
+    near, around = tone[grown(full, 1) & ~full], tone[far & ~grown(full, 2)]
     if min(near.size, around.size) < 8: return False
     return bool(around.mean() > STANDS_OUT and near.mean() > AT_ONCE*around.mean())
 
@@ -46,7 +46,7 @@ def painted_marks(
     goes_round = (w > .85*img.shape[1]) & (h > .85*img.shape[0]) # the white border of a print
     for i in np.flatnonzero((area >= SMALLEST) & (area < 4*most*(w + h)) & ~goes_round & (np.arange(n) > 0)):
         place = np.s_[max(y0[i] - 12, 0):y0[i] + h[i] + 12, max(x0[i] - 12, 0):x0[i] + w[i] + 12]
-        full = cv2.dilate(np.uint8(labels[place] == i), _SQUARE) > 0
+        full = grown(labels[place] == i, 1)
         half = cv2.distanceTransform(np.uint8(np.pad(full, 1)), cv2.DIST_L2, 3).max() # of its width
         if half > most or full.sum() < 2*SLENDER*half**2: continue
         if (full & rim[place]).sum() > 12*half + 8: continue # it lies along the frame: a lid, a border

@@ -6,6 +6,7 @@
 __all__ = ['block_noise', 'noise_quantiles', 'weak_patches', 'patch_spreads', 'coarseness', 'impulse_share', 'without_impulses']
 
 # %% ../../nbs/15b_degrade.noise_level.ipynb #2d4e318c
+from functools import reduce
 import cv2
 import numpy as np
 from .grid import lumas
@@ -20,8 +21,8 @@ def _tiled(x): # (h, w) -> (h/8, 8, w/8, 8)
 
 def _tells(crop):
     "bool (blocks,): those that are not clipped, where there are enough of them."
-    r, g, b = cv2.split(crop) # reducing three values at a time is slow
-    low, high, mean = (_tiled(o) for o in (cv2.min(cv2.min(r, g), b), cv2.max(cv2.max(r, g), b), (r + g + b)/3))
+    planes = cv2.split(crop) # reducing three values at a time is slow
+    low, high, mean = (_tiled(o) for o in (reduce(cv2.min, planes), reduce(cv2.max, planes), sum(planes)/3))
     strict = (low.min((1, 3)) > 1) & (high.max((1, 3)) < 254)
     loose = (mean.mean((1, 3)) > 10) & (mean.mean((1, 3)) < 245)
     return next((o.ravel() for o in (strict, loose) if o.sum() > 15), np.ones(strict.size, bool))
@@ -97,8 +98,7 @@ def _impulses(crop, least=30): # (bool (h, w), what their neighbours are like: f
     extreme = np.logical_and.reduce([(o == 0) | (o == 255) for o in cv2.split(x)])
     if not extreme.any(): return extreme, crop
     around = cv2.medianBlur(x, 3)
-    r, g, b = cv2.split(cv2.absdiff(x, around))
-    return extreme & (cv2.min(cv2.min(r, g), b) > least), np.float32(around)
+    return extreme & (reduce(cv2.min, cv2.split(cv2.absdiff(x, around))) > least), np.float32(around)
 
 def impulse_share(
     crops:list, # See `spread_crops`

@@ -191,8 +191,8 @@ def find_defects(
     if is_drawing(img): return np.zeros(img.shape[:2], np.uint8)
     tiled, small = tiled_for(net), reduced(img, longest)
     thresholds = thresholds or getattr(tiled.net, 'threshold', torch.tensor([.5, .5])).tolist()
-    highest = min(max(o) for o in (thresholds, broad, careful and careful[0]) if o) # the bar without which nothing is found
-    mask = np.uint8(255*mask_from(map_defects(tiled, small, mirrored, highest), small, thresholds, grow, broad, careful))
+    bar = min(max(o) for o in (thresholds, broad, careful and careful[0]) if o) # what is found has to be surer somewhere
+    mask = np.uint8(255*mask_from(map_defects(tiled, small, mirrored, bar), small, thresholds, grow, broad, careful))
     return mask if mask.shape == img.shape[:2] else cv2.resize(mask, img.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 # %% ../../nbs/70a_oldphoto.defects.ipynb #4f7be912

@@ -120,9 +120,8 @@ def _keep_dates(result, dates):
 # %% ../../nbs/66_restore.files.ipynb #396e24ef
 def _signs(photo, job, done):
     "What seems to have been done to a photo before, in words."
-    if done is not None: return tuple(done.words())
     from restorer_fastai.degrade.estimate import estimate_done # here: OpenCV takes a moment to load
-    return tuple(estimate_done(photo.pixels, job.photo).words())
+    return tuple((done or estimate_done(photo.pixels, job.photo)).words())
 
 def _write_restored(tiled, job, options, files, seen, on_tile):
     "Restore one photo that was claimed."

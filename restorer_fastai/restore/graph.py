@@ -111,11 +111,12 @@ class _Graph(nn.Module):
 # %% ../../nbs/58_restore.graph.ipynb #f71ea6a2
 def _trace(net):
     "A `RestorerNet` as the bytes of an ONNX model."
-    from restorer_fastai.degrade.estimate import DONE_NUMBERS # here: OpenCV takes a moment to load
     graph, h, w = _Graph(fold_norms(net).cpu()), torch.export.Dim('h', min=2, max=2**11), torch.export.Dim('w', min=2, max=2**11)
     inputs, sizes = dict(photo=torch.zeros(1, 3, 64, 96)), dict(photo={2: 32*h, 3: 32*w})
     if net.looker is not None: inputs['vector'], sizes['vector'] = torch.zeros(1, 6*_knots(net) + 15), {}
-    if net.repairer is not None: inputs['done'], sizes['done'] = torch.zeros(1, DONE_NUMBERS), {}
+    if net.repairer is not None:
+        from restorer_fastai.degrade.estimate import DONE_NUMBERS # here: OpenCV takes a moment to load
+        inputs['done'], sizes['done'] = torch.zeros(1, DONE_NUMBERS), {}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # notes of PyTorch to its own developers
         program = torch.onnx.export(graph, kwargs=inputs, dynamic_shapes=sizes, input_names=list(inputs), output_names=['restored'],

@@ -184,7 +184,8 @@ def _found(tiled, img, seen, likely):
     if (finder := getattr(tiled.net, 'defects', None)) is not None:
         from restorer_fastai.baselines.painted import painted_marks # here: OpenCV takes a moment to load
         found.append(found_defects(finder, as_positive(img, seen)[0], likely))
-        if not (is_drawing(img) or is_graphic(img)): found.append(as_found(np.uint8(255*painted_marks(img)))) # its lines are of one tone, too
+        marks = painted_marks(img)
+        if marks.any() and not (is_drawing(img) or is_graphic(img)): found.append(as_found(np.uint8(255*marks))) # its lines are of one tone, too
     masks, notes = [mask for mask, _ in found if mask is not None], tuple(o for _, notes in found for o in notes)
     return np.maximum.reduce(masks) if masks else None, notes
 
@@ -229,7 +230,7 @@ def what_to_do(
     mask = np.maximum.reduce(both) if both else None
     if both and (inpainter := getattr(tiled.net, 'inpainter', None)): notes += tuple(inpainter.doubts(mask))
     kept = None if options.keep_luma else what_is_kept(tiled, img, seen.mode, mask, even)
-    done = None if seen.drawing or options.strength == 0 else what_was_done(tiled, img, seen, options.told, path)
+    done = None if seen.drawing or options.keep_luma or options.strength == 0 else what_was_done(tiled, img, seen, options.told, path)
     if options.told and getattr(tiled.net, 'repairer', None) is None: notes += (NOT_WANTED,)
     return Treatment(mask, kept, tuple(dict.fromkeys((*said, *notes))), done=done)
 

@@ -153,9 +153,9 @@ _BOARD = """
         show(picture);
     }
     async function step() {
-        const picture = past.length && await decoded(past.pop());
+        if (!past.length) {marked.textContent = 'There is nothing to undo.'; return}
+        const picture = await decoded(past.pop());
         if (picture) show(picture);
-        else if (picture === 0) marked.textContent = 'There is nothing to undo.';
     }
     function undo() {turn = turn.then(step)} // one after the other, however fast somebody is
     new MutationObserver(() => {
