@@ -8,12 +8,14 @@ __all__ = ['RepairStage']
 # %% ../../nbs/52b_train.repair_kind.ipynb #c07f1e9f
 from dataclasses import dataclass
 from functools import partial
+import torch
 from fastai.callback.schedule import *
-from fastai.torch_core import set_seed
+from fastai.torch_core import default_device, set_seed
 from fastcore.basics import patch
 from ..data.loaders import clean_photos
 from ..learn.callbacks import WeightEMA
-from ..learn.repair import repair_dls, repair_learner
+from ..learn.on_device import planned_learner, PlannedLessons
+from ..learn.repair import repair_dls, RepairLessons
 from ..nets.repair import RepairNet
 from .kinds import RecipeError, Stage
 
@@ -27,6 +29,7 @@ class RepairStage(Stage):
     blocks:int=2 # See `RepairNet`
     eps:float=1e-3 # See `RepairLoss`
     every:int=500 # Steps between two looks at what goes badly, see `SharesByGap`
+    on_device:bool|None=None # Noise and blur are done where the network is, see `PlannedLessons`; None: if that is a GPU
     kind, trains, result = 'repair', ('repair',), 'repair'
     measures = dict(repair_gain='gain', kept_psnr='kept')
     titles = dict(gain='Gain of PSNR of what was damaged, dB', kept='PSNR of what was not, dB')
@@ -50,10 +53,12 @@ class RepairStage(Stage):
 def loaders(self:RepairStage, recipe, data, seed, device=None):
     set_seed(seed) # a loader's own random generator is drawn when it is made
     photos = clean_photos(data, None, recipe.valid_samples, recipe.seed)
-    return repair_dls(*photos, self.size, self.bs, self.samples, num_workers=recipe.workers, device=device)
+    device = torch.device(device or default_device())
+    planned = device.type == 'cuda' if self.on_device is None else self.on_device
+    return repair_dls(*photos, self.size, self.bs, self.samples, PlannedLessons if planned else RepairLessons, num_workers=recipe.workers, device=device)
 
 @patch
-def learner(self:RepairStage, recipe, nets, dls, **kwargs): return repair_learner(dls, nets['repair'], self.eps, self.every, **kwargs)
+def learner(self:RepairStage, recipe, nets, dls, **kwargs): return planned_learner(dls, nets['repair'], eps=self.eps, every=self.every, **kwargs)
 
 @patch
 def finish(self:RepairStage, state, meta):
