@@ -8,7 +8,6 @@ __all__ = ['PLAN', 'ON_DEVICE', 'blur_each', 'defocus_each', 'noise_each', 'draw
 
 # %% ../../nbs/43b_learn.on_device.ipynb #43b00003
 import random
-import cv2
 import numpy as np
 import torch
 from fastai.callback.core import Callback
