@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
 import warnings
@@ -80,8 +81,8 @@ def process():
     if 'forkserver' not in multiprocessing.get_all_start_methods(): pytest.skip('needs processes that can be forked')
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['restorer_fastai.train.run', 'torch.utils.tensorboard'])
-    def start(*args, **kwargs):
-        p = context.Process(target=run, args=args, kwargs=kwargs)
+    def start(*args, target=run, **kwargs):
+        p = context.Process(target=target, args=args, kwargs=kwargs)
         p.start()
         return p
     return start
@@ -150,6 +151,27 @@ def test_killed_at_random_moments(process, task, undisturbed, tmp_path):
     assert finish(p) == 0 and kills >= 2
     assert finish(process(*task, out)) == 0 # nothing left to train; the weights file notes how often was saved
     assert_same_run(undisturbed, out)
+
+def hurry(recipe, data, out):
+    "Train with no time at all, again and again; after each start the run's folder, and after the first the data set, have moved."
+    import torch
+    torch.set_num_threads(1)
+    from restorer_fastai.nets.restorer import ARCHS
+    from restorer_fastai.train.run import train
+    ARCHS['tiny'] = tiny_encoder
+    starts, here = 0, out.with_name('moving 0')
+    while not train(recipe, data, here, progress=False, minutes=1e-9):
+        if starts == 0: data = shutil.copytree(data, out.with_name('set elsewhere'))
+        starts += 1
+        here = here.rename(out.with_name(f'moving {starts}'))
+    here.rename(out)
+    (out.with_name('starts')).write_text(str(starts))
+
+def test_stopped_by_the_clock_after_every_batch_and_moved(process, task, undisturbed, tmp_path):
+    "In generator, critic and GAN, within epochs and between them, and between stages."
+    assert finish(process(*task, tmp_path/'run', target=hurry)) == 0
+    assert int((tmp_path/'starts').read_text()) == sum(STEPS.values()) - 1 # each batch but the very last
+    assert_same_run(undisturbed, tmp_path/'run')
 
 def test_no_photo_is_held_out(process, samples, tmp_path):
     "What the README's own lines come to with six photos: every kind of stage trains, nothing is scored, the last network is kept; also killed, gone on, and once more when all is done."
