@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['WAITING', 'app', 'Seed', 'MixOption', 'Paths', 'Model', 'Trusted', 'Exact', 'Patterns', 'Suffix', 'Quality',
-           'KeepDates', 'TileSide', 'escape_output', 'calm_threads', 'Commands', 'main', 'samples', 'build', 'check',
-           'degrade', 'train', 'report', 'PhotoMode', 'restore', 'oldphoto', 'evaluate', 'open_app', 'VoteKind',
-           'open_votes']
+           'KeepDates', 'TileSide', 'escape_output', 'calm_threads', 'Commands', 'main', 'samples', 'pack', 'unpack',
+           'build', 'check', 'degrade', 'train', 'report', 'PhotoMode', 'restore', 'oldphoto', 'evaluate', 'open_app',
+           'VoteKind', 'open_votes']
 
 # %% ../nbs/99_cli.ipynb #22459297
 import contextlib
@@ -63,7 +63,7 @@ def calm_threads():
     if not {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'} & {*os.environ}: os.environ.update(WAITING)
 
 # %% ../nbs/99_cli.ipynb #70714f57
-_GO_ON = 'build', 'train', 'restore', 'oldphoto', 'votes' # commands that go on where they were stopped
+_GO_ON = 'pack', 'unpack', 'build', 'train', 'restore', 'oldphoto', 'votes' # commands that go on where they were stopped
 
 class Commands(TyperGroup):
     "A group of commands that answers an error with one line on stderr and exit code 1. With RESTORER_DEBUG=1 it shows where."
@@ -98,6 +98,16 @@ def main(
     version:Annotated[bool, typer.Option('--version', callback=_version, is_eager=True, help='Print the version and stop.')]=False,
 ): pass
 
+# %% ../nbs/99_cli.ipynb #b505a8c2
+def _say_failed(reason)->int:
+    "Name a photo that failed on stderr; 1, to count with."
+    typer.secho(f'failed: {printable(str(reason))}', fg='yellow', err=True)
+    return 1
+
+def _exit_with(done:int, failed:int):
+    "End a command that worked on many photos: 0 when all are done, 1 when none, 2 when some."
+    if failed: raise typer.Exit(2 if done else 1)
+
 # %% ../nbs/99_cli.ipynb #2d3a5edc
 @app.command()
 def samples(
@@ -109,13 +119,47 @@ def samples(
     copy_samples(out)
     for name in 'train', 'held_out': typer.echo(f'{out/name}: {len(find_photos(out/name))} photos')
 
+# %% ../nbs/99_cli.ipynb #99da7a02
+@app.command()
+def pack(
+    photos:Annotated[Path, typer.Argument(help='Folder of photos, with its subfolders')],
+    out:Annotated[Path, typer.Option(help='The pack, .tar: photos as they are, and an index with their hashes')],
+    shard_mb:Annotated[float, typer.Option(help='Largest file, about, in megabytes; a larger pack becomes OUT-000.tar, OUT-001.tar ...')]=1000.,
+    overwrite:Annotated[bool, typer.Option('--overwrite', help='Replace other files of this name')]=False,
+):
+    "Pack a folder of photos into few large files, which travel faster than many small ones. Started again, it goes on where it was stopped."
+    from restorer_fastai.photo.pack import pack_photos
+    packed = pack_photos(photos, out, shard_mb, overwrite)
+    for reason in packed.left_out: _say_failed(reason)
+    typer.echo(packed)
+    _exit_with(packed.photos, len(packed.left_out))
+
+@app.command()
+def unpack(
+    photos:Annotated[Path, typer.Argument(metavar='PACK', help='A pack, or any of its files; the others lie beside it')],
+    out:Annotated[Path, typer.Option(help='Folder for the photos')],
+    overwrite:Annotated[bool, typer.Option('--overwrite', help='Replace other files of these names')]=False,
+):
+    "Unpack photos, each compared with its hash. Started again, it goes on where it was stopped."
+    from restorer_fastai.photo.pack import unpack_photos
+    typer.echo(unpack_photos(photos, out, overwrite))
+
+# %% ../nbs/99_cli.ipynb #99da7a04
+def _photos_folder(photos, out):
+    "The folder of photos; a pack is unpacked beside the data set first, which goes on where it was stopped."
+    if photos.is_dir() or photos.suffix != '.tar': return photos
+    from restorer_fastai.photo.pack import unpack_photos
+    done = unpack_photos(photos, out.with_name(f'{out.name}-photos'))
+    typer.echo(done)
+    return done.folder
+
 # %% ../nbs/99_cli.ipynb #cc70b80c
 Seed = Annotated[int, typer.Option(help='Everything random follows from it: same seed, same bytes')]
 MixOption = Annotated[str, typer.Option(help='Which damage: lapaz2021, archive, or a YAML file')]
 
 @app.command()
 def build(
-    photos:Annotated[Path, typer.Option(help='Folder of clean colour photos, with its subfolders')],
+    photos:Annotated[Path, typer.Option(help='Folder of clean colour photos, with its subfolders; or a pack of them (.tar), which is unpacked beside OUT')],
     out:Annotated[Path, typer.Option(help='Folder for the data set')],
     mix:MixOption='lapaz2021',
     seed:Seed=0,
@@ -126,7 +170,7 @@ def build(
 ):
     "Damage clean photos: a data set of damaged and clean pairs. Started again, it goes on where it was stopped."
     from restorer_fastai.data.dataset import build_dataset
-    summary = build_dataset(photos, out, mix, seed, workers, pairs, valid_share, overwrite)
+    summary = build_dataset(_photos_folder(photos, out), out, mix, seed, workers, pairs, valid_share, overwrite)
     typer.echo(summary)
     if summary.counts['rejected'] > summary.counts['duplicates']: raise typer.Exit(2)
 
@@ -141,16 +185,6 @@ def check(
     for problem in problems: typer.echo(printable(problem))
     typer.echo(f'{data}: {len(problems) or "no"} problem{"s"[:len(problems) != 1]}')
     if problems: raise typer.Exit(1)
-
-# %% ../nbs/99_cli.ipynb #b505a8c2
-def _say_failed(reason)->int:
-    "Name a photo that failed on stderr; 1, to count with."
-    typer.secho(f'failed: {printable(str(reason))}', fg='yellow', err=True)
-    return 1
-
-def _exit_with(done:int, failed:int):
-    "End a command that worked on many photos: 0 when all are done, 1 when none, 2 when some."
-    if failed: raise typer.Exit(2 if done else 1)
 
 # %% ../nbs/99_cli.ipynb #11a568c4
 def _targets(

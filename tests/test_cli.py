@@ -65,7 +65,7 @@ def test_help_names_every_command(tmp_path):
     out, _ = run('--help', cwd=tmp_path)
     from restorer_fastai.cli import app
     names = {o.name or o.callback.__name__ for o in app.registered_commands}
-    assert names == {'samples', 'build', 'check', 'degrade', 'train', 'report', 'restore', 'oldphoto', 'evaluate', 'app', 'votes'}
+    assert names == {'samples', 'pack', 'unpack', 'build', 'check', 'degrade', 'train', 'report', 'restore', 'oldphoto', 'evaluate', 'app', 'votes'}
     listed = {line.split()[1] for line in out.splitlines() if line.startswith('│') and len(line.split()) > 3}
     assert names <= listed
     overview = json.loads((REPO/'nbs'/'99_cli.ipynb').read_text(encoding='utf-8'))['cells'][0]['source']
@@ -99,6 +99,20 @@ def test_check_finds_a_changed_pair(data, tmp_path):
     spoilt = next((copy/'target').rglob('*.png'))
     write_photo(spoilt, 255 - read_photo(spoilt))
     assert spoilt.stem in run('check', copy, cwd=tmp_path, code=1)[0]
+
+def test_photos_travel_as_a_few_files_and_make_the_same_data_set(data, small, tmp_path):
+    out, _ = run('pack', small/'train', '--out', 'photos.tar', '--shard-mb', .1, cwd=tmp_path)
+    shards = sorted(tmp_path.glob('photos-*.tar'))
+    assert 'photos-000.tar to photos-' in out and 2 <= len(shards) < 6 and not (tmp_path/'photos.tar').exists()
+    last = shards[-1].rename(tmp_path/'late.tar')
+    assert f'{shards[-1].name}: this file of the pack is missing' in error_of('build', '--photos', 'photos.tar', '--out', 'set', cwd=tmp_path)
+    last.rename(shards[-1])
+    run('build', '--photos', 'photos.tar', '--out', 'set', '--valid-share', '0.2', cwd=tmp_path)
+    assert contents(tmp_path/'set-photos') == contents(small/'train')
+    assert contents(tmp_path/'set')['manifest.csv'] == contents(data)['manifest.csv']
+    (tmp_path/'letter.png').write_text('Dear grandmother')
+    assert 'letter.png' in run('pack', '.', '--out', 'all', cwd=tmp_path, code=2)[1]
+    assert 'nowhere' in error_of('pack', 'nowhere', '--out', 'all', cwd=tmp_path)
 
 def test_data_prep_scripts_are_the_commands(small, tmp_path):
     scripts = Path(__file__).resolve().parent.parent/'data_prep'
@@ -234,6 +248,16 @@ def test_from_photos_to_a_restored_photo(data, small, tmp_path):
     assert 'PSNR' in (tmp_path/'scores'/'scores.md').read_text()
     (tmp_path/'tiny.yaml').write_text(TINY.replace('EPOCHS', '3'))
     assert 'another recipe' in error_of(*line, cwd=tmp_path)
+
+def test_a_run_stops_on_time_and_goes_on_elsewhere(data, tmp_path):
+    (tmp_path/'tiny.yaml').write_text(TINY.replace('EPOCHS', '1').split('  - {kind: critic')[0])
+    line = 'train', '--recipe', 'tiny.yaml', '--out', 'run', '--data'
+    assert 'above 0' in error_of(*line, data, '--minutes', 0, cwd=tmp_path) and not (tmp_path/'run').exists()
+    out, _ = run(*line, data, '--minutes', '1e-9', cwd=tmp_path)
+    assert 'epoch 1 of 1, batch 1; the same command goes on' in out and not (tmp_path/'run'/'model.safetensors').exists() and (tmp_path/'run'/'report.html').exists()
+    shutil.copytree(data, tmp_path/'copy')
+    out, _ = run(*line, 'copy', '--minutes', 600, cwd=tmp_path)
+    assert 'lies in' in out and 'run/model.safetensors: the trained network' in out
 
 PLANTED = """
 import restorer_fastai.cli as cli
