@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIN_SIDE', 'MANIFEST_COLUMNS', 'PNG_LEVEL', 'DATASET_FORMAT', 'DatasetError', 'pixel_hash', 'look_hash',
            'group_alike', 'scan_photos', 'split_valid', 'plan_manifest', 'dataset_info', 'photos_root', 'dataset_mix',
-           'read_manifest', 'render_pair', 'BuildSummary', 'build_dataset', 'dataset_hash', 'check_dataset']
+           'read_manifest', 'render_pair', 'BuildSummary', 'build_dataset', 'check_dataset']
 
 # %% ../../nbs/30_data.dataset.ipynb #d3a30e98
 import hashlib
@@ -414,15 +414,6 @@ def _build(photos, out, mix, settings, workers, overwrite, progress):
     wrong = [o for o in _over_photos(partial(_write_pair, out, photos), todo, workers, 'writing pairs', progress) if o]
     if wrong: raise DatasetError(f"{len(wrong)} photos changed while the set was built, start again. The first: {wrong[0]}")
     return counts, len(todo), kept
-
-# %% ../../nbs/30_data.dataset.ipynb #30da7a02
-def dataset_hash(
-    root, # Folder that `build_dataset` wrote
-) -> str: # 64 hexadecimal digits
-    "SHA-256 of what a data set holds: the same wherever it lies, and whatever pairs were written. Raises DatasetError as `read_manifest`."
-    rows = read_manifest(root).drop(columns=['input', 'target']).astype(str)
-    held = json.dumps([dataset_info(root)['mix_content'], *rows.values.tolist()], sort_keys=True)
-    return hashlib.sha256(held.encode()).hexdigest()
 
 # %% ../../nbs/30_data.dataset.ipynb #e742b03f
 def _source(photos, row):
