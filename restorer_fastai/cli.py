@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['WAITING', 'app', 'Seed', 'MixOption', 'Paths', 'Model', 'Trusted', 'Exact', 'Patterns', 'Suffix', 'Quality',
-           'KeepDates', 'TileSide', 'escape_output', 'calm_threads', 'Commands', 'main', 'samples', 'build', 'check',
-           'degrade', 'train', 'report', 'PhotoMode', 'restore', 'oldphoto', 'evaluate', 'open_app', 'VoteKind',
-           'open_votes']
+           'KeepDates', 'TileSide', 'escape_output', 'calm_threads', 'Commands', 'main', 'samples', 'pack', 'unpack',
+           'build', 'check', 'degrade', 'train', 'report', 'PhotoMode', 'restore', 'oldphoto', 'evaluate', 'open_app',
+           'VoteKind', 'open_votes']
 
 # %% ../nbs/99_cli.ipynb #22459297
 import contextlib
@@ -63,7 +63,7 @@ def calm_threads():
     if not {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'} & {*os.environ}: os.environ.update(WAITING)
 
 # %% ../nbs/99_cli.ipynb #70714f57
-_GO_ON = 'build', 'train', 'restore', 'oldphoto', 'votes' # commands that go on where they were stopped
+_GO_ON = 'build', 'unpack', 'train', 'restore', 'oldphoto', 'votes' # commands that go on where they were stopped
 
 class Commands(TyperGroup):
     "A group of commands that answers an error with one line on stderr and exit code 1. With RESTORER_DEBUG=1 it shows where."
@@ -109,13 +109,35 @@ def samples(
     copy_samples(out)
     for name in 'train', 'held_out': typer.echo(f'{out/name}: {len(find_photos(out/name))} photos')
 
+# %% ../nbs/99_cli.ipynb #d5f7023b
+@app.command()
+def pack(
+    photos:Annotated[Path, typer.Argument(help='Folder of photos, with its subfolders')],
+    out:Annotated[Path, typer.Option(help='The pack, NAME.tar; when it is large NAME-000.tar, NAME-001.tar ...')],
+    shard_mb:Annotated[float, typer.Option(help='Megabytes of photos in a file, before another one begins')]=1000,
+    overwrite:Annotated[bool, typer.Option('--overwrite', help='Replace a pack of this name')]=False,
+):
+    "Put a folder of photos into one tar file, or a few, with the hash of each: for disks that are slow with many small files."
+    from restorer_fastai.photo.pack import pack_photos
+    typer.echo(pack_photos(photos, out, shard_mb, overwrite))
+
+@app.command()
+def unpack(
+    files:Annotated[list[Path], typer.Argument(help='Packs; of a pack in shards one will do, the others are found beside it')],
+    out:Annotated[Path, typer.Option(help='Folder for the photos')],
+    overwrite:Annotated[bool, typer.Option('--overwrite', help='Replace other files that have the name of a photo')]=False,
+):
+    "Take photos out of packs and check each by its hash. Started again, it goes on where it was stopped."
+    from restorer_fastai.photo.pack import unpack_photos
+    typer.echo(unpack_photos(files, out, overwrite))
+
 # %% ../nbs/99_cli.ipynb #cc70b80c
 Seed = Annotated[int, typer.Option(help='Everything random follows from it: same seed, same bytes')]
 MixOption = Annotated[str, typer.Option(help='Which damage: lapaz2021, archive, or a YAML file')]
 
 @app.command()
 def build(
-    photos:Annotated[Path, typer.Option(help='Folder of clean colour photos, with its subfolders')],
+    photos:Annotated[Path, typer.Option(help='Folder of clean colour photos, with its subfolders; or a pack of them, see `pack`')],
     out:Annotated[Path, typer.Option(help='Folder for the data set')],
     mix:MixOption='lapaz2021',
     seed:Seed=0,

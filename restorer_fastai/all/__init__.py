@@ -15,6 +15,7 @@ from ..photo.reading import *
 from ..photo.writing import *
 from ..photo.samples import *
 from ..photo.page import *
+from ..photo.pack import *
 from ..degrade.chance import *
 from ..degrade.registry import *
 from ..degrade.damage import *
