@@ -75,24 +75,26 @@ def _reading(path):
     try: yield
     except OSError as e: raise PackError(path, f'it cannot be read ({e.strerror or e})', 'Change its permissions, or try again.') from e
 
-def _contents(index, paths):
-    "(name, bytes) of each file of a shard."
-    yield INDEX_NAME, (json.dumps(index, indent=1) + '\n').encode()
-    for o in index['photos']:
-        path = paths[o['name']]
-        with _reading(path): data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != o['sha256']: raise PackError(path, 'it has changed while it was packed', 'Pack again when nobody writes there.')
-        yield o['name'], data
+def _read_again(path, photo):
+    "The bytes of a photo, if they still are what its entry says."
+    with _reading(path): data = path.read_bytes()
+    if not _is_whole(data, photo): raise PackError(path, 'it has changed while it was packed', 'Pack again when nobody writes there.')
+    return data
+
+def _is_whole(data, photo): return hashlib.sha256(data).hexdigest() == photo['sha256']
 
 # %% ../../nbs/09a_photo.pack.ipynb #bb2cbecd
+def _add(tar, name, data):
+    "Add a file to a tar file. `TarInfo` by itself knows no owner and no date but 1970."
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
 def _write_shard(path, index, paths, title, progress):
-    "Write one tar file. `TarInfo` by itself knows no owner and no date but 1970."
-    files = with_progress(_contents(index, paths), title, index['count'] + 1, progress)
+    "Write one tar file: the index, then the photos."
     with tarfile.open(path, 'w', format=tarfile.PAX_FORMAT) as tar:
-        for name, data in files:
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
+        _add(tar, INDEX_NAME, (json.dumps(index, indent=1) + '\n').encode())
+        for o in with_progress(index['photos'], title, show=progress): _add(tar, o['name'], _read_again(paths[o['name']], o))
 
 # %% ../../nbs/09a_photo.pack.ipynb #9f3eb6be
 @contextlib.contextmanager
@@ -149,7 +151,8 @@ def read_index(
         first = _next(tar)
         if first.name != INDEX_NAME: raise PackError(file, f'it is no pack, for it does not begin with {INDEX_NAME}', 'Make one with `restorer pack`.')
         index = _parsed(file, _content(file, tar, first))
-        if sum(o['bytes'] for o in index['photos']) > file.stat().st_size: raise tarfile.ReadError('unexpected end of data')
+        least = first.offset_data + first.size + sum(tarfile.BLOCKSIZE + o['bytes'] for o in index['photos']) # each has a block for its name
+        if least > file.stat().st_size: raise tarfile.ReadError('unexpected end of data')
     bad = next((o['name'] for o in index['photos'] if not _is_below(o['name'])), None)
     if bad is not None: raise PackError(file, f'it holds {bad!r}, a name that leads elsewhere or is hidden', 'Do not trust it: ask where it comes from.')
     return index
@@ -193,7 +196,7 @@ def pack_photos(
 )->PackSummary: # The files, and what was left out
     """Put photos into a tar file or a few, as they are; the same photos give the same bytes. All of it is written or nothing. Raises `PackError` when there
     are no photos, one cannot be read or changes, or a pack of this name is there; `PhotoError` when the disk refuses."""
-    out = Path(out).expanduser().absolute()
+    out = Path(out).expanduser()
     if out.suffix != '.tar' or out.is_dir(): raise PackError(out, 'this is no name for a pack', 'Give a file that ends in .tar.')
     if not shard_mb > 0: raise PackError(out, f'shards of {shard_mb} MB hold no photos', 'Give more than 0, such as --shard-mb 1000.')
     paths, left_out = what_to_pack(photos)
@@ -284,7 +287,7 @@ def _next_photo(tar, photo):
 def _write_photo(file, tar, member, photo, target):
     "Write a photo, if its bytes are those that were packed."
     data = _content(file, tar, member)
-    if hashlib.sha256(data).hexdigest() != photo['sha256']: raise PackError(file, f"{photo['name']} in it is damaged", COPY_AGAIN)
+    if not _is_whole(data, photo): raise PackError(file, f"{photo['name']} in it is damaged", COPY_AGAIN)
     try:
         with write_beside(target) as beside: beside.write_bytes(data)
     except OSError as e: raise could_not_write(target, e) from e
@@ -320,10 +323,10 @@ def unpack_photos(
 )->UnpackSummary: # What there is now
     """Photos out of packs, each with the very bytes that were packed. Started again, it goes on where it was stopped. Raises `PackError` for a pack that is
     damaged, cut short, incomplete or not to be trusted, and when something else is there; `PhotoError` when the disk refuses."""
-    files, out = [files] if isinstance(files, (str, Path)) else files, Path(out).expanduser().absolute()
+    files, out = [files] if isinstance(files, (str, Path)) else files, Path(out).expanduser()
     shards = {file: index for one in files for file, index in find_shards(one).items()}
     names = {o['name'] for index in shards.values() for o in index['photos']}
-    with claim(out) as free:
+    with claim(out.absolute()) as free:
         if not free: raise PackError(out, 'another run is unpacking there just now', 'Wait for its end, or stop it.')
         for folder in {(out/o).parent for o in names}: sweep(folder, {will_be(o) for o in names}.__contains__)
         written = sum(_unpack_shard(file, index, out, overwrite, progress) for file, index in shards.items())
