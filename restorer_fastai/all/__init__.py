@@ -39,6 +39,7 @@ from ..nets.colour import *
 from ..nets.guided import *
 from ..nets.critics import *
 from ..nets.repair import *
+from ..nets.projected import *
 from ..nets.restorer import *
 from ..nets.architectures import *
 from ..nets.weights import *
