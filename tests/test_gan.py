@@ -106,3 +106,31 @@ def test_a_projected_critic_needs_imagenet_and_says_so(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ['train', '--recipe', str(tmp_path/'recipe.yaml'), '--data', str(tmp_path/'set'), '--out', str(tmp_path/'run')])
     assert done.exit_code == 1 and 'none.pth' in done.output and 'pip install' in done.output and 'Traceback' not in done.output
     assert not (tmp_path/'run'/'checkpoint.pt').exists()
+
+def test_the_network_that_repairs_plays_against_a_patch_critic_too():
+    "In each turn one side moves, the other not by a bit; the critic's norms rest; and both can be trained again afterwards."
+    import torch
+    from fastai.callback.core import Callback
+    from fastai.torch_core import set_seed
+    from restorer_fastai.learn.repair import repair_dls
+    from restorer_fastai.learn.texture import RepairGan, texture_loss
+    from restorer_fastai.nets.projected import new_critic
+    from restorer_fastai.nets.repair import RepairNet
+    from restorer_fastai.photo.samples import sample_photo
+    class Moves(Callback):
+        "Which side's weights differ after each batch from those before it."
+        order = 70
+        def __init__(self): self.seen = []
+        def now(self): return [torch.cat([p.detach().flatten().clone() for p in o.parameters()]) for o in (self.model.generator, self.model.critic)]
+        def before_batch(self): self.turn, self.before = self.turn_taker.gen_mode, self.now()
+        def after_batch(self):
+            if self.training: self.seen.append((self.turn, *(not torch.equal(a, b) for a, b in zip(self.before, self.now()))))
+    set_seed(0)
+    photos = [sample_photo(o) for o in ('chelsea', 'china')]
+    gan = RepairGan(repair_dls(photos[:1], photos[1:], 64, 4, 24, device='cpu'), RepairNet((8, 8, 8, 8), 1, 16), new_critic('near', nf=8), texture_loss(0),
+                    critic_thresh=9., lr=1e-3, cbs=Moves())
+    norms = {k: v.clone() for k, v in gan.model.critic.state_dict().items() if 'running' in k}
+    with gan.no_bar(), gan.no_logging(): gan.fit(1)
+    assert gan.moves.seen == [(False, False, True), (True, True, False)]*3
+    assert norms and all(torch.equal(v, gan.model.critic.state_dict()[k]) for k, v in norms.items())
+    assert all(p.requires_grad for p in gan.model.parameters()) and not gan.model.critic.norms_at_rest

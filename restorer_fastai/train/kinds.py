@@ -439,6 +439,8 @@ STAGE_KINDS = {o.kind: o for o in (FrameStage, ColourStage, HolesStage, Generato
     'frame_lite': 'restorer_fastai.train.lite_kinds:FrameLiteStage',
     'film': 'restorer_fastai.train.lite_kinds:FilmStage',
     'repair': 'restorer_fastai.train.repair_kind:RepairStage',
+    'repair_critic': 'restorer_fastai.train.texture_kinds:RepairCriticStage',
+    'repair_gan': 'restorer_fastai.train.texture_kinds:RepairGanStage',
     'defects': 'restorer_fastai.oldphoto.defect_training:DefectStage',
     'inpaint': 'restorer_fastai.oldphoto.inpaint_training:InpaintStage',
     'colorize': 'restorer_fastai.oldphoto.colorize_learn:ColorizeStage',
