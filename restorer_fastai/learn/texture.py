@@ -110,7 +110,7 @@ def gradient_ratio(
     pixel:Tensor, # A loss
     adversarial:Tensor, # Another one
     weight:Tensor, # A parameter on which both depend
-    most:float=100., # Cap
+    most:float=10., # Cap
 ) -> Tensor: # A number, without gradient
     "How many times as hard the first pulls at `weight` as the second (the adaptive weight of VQGAN, Esser et al. 2021)."
     one, other = (torch.autograd.grad(o, weight, retain_graph=True)[0].norm() for o in (pixel, adversarial))
@@ -119,7 +119,7 @@ def gradient_ratio(
 # %% ../../nbs/48a_learn.texture.ipynb #7b2f4a19
 class TextureLoss(GanLoss):
     "A `GanLoss` for lessons about repair: the critic judges hard ones, and pulls as hard as `gradient_ratio` lets it, times the first of the weights."
-    most = 100. # See `gradient_ratio`
+    most = 10. # See `gradient_ratio`
     def __init__(self,
         gan:nn.Module, # With a `generator`, a `RepairStudent`, and a `critic`
         pixel:WeightedLoss, # See `texture_loss`
@@ -179,7 +179,7 @@ class RepairGan(GanLearner):
         weights:tuple=(1., 1.), # How hard the critic pulls beside all else, and the weight of all else
         critic_thresh:float=.4, # See `ThresholdSwitcher`: a critic with eyes is under it after some dozens of batches
         max_critic:int=3, # See `ThresholdSwitcher`
-        most:float=100., # See `gradient_ratio`
+        most:float=10., # See `gradient_ratio`
         cbs=None, # More callbacks
         **kwargs # For `GanLearner`: `lr`, `critic_lr`, ...
     ):

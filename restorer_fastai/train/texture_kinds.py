@@ -43,7 +43,7 @@ class RepairGanStage(TakesTurns, RepairStage):
     critic_thresh:float=.4 # See `ThresholdSwitcher`
     max_critic:int=3 # See `ThresholdSwitcher`
     adversarial:float=1. # How hard the critic pulls beside all else, see `TextureLoss`
-    most:float=100. # See `gradient_ratio`
+    most:float=10. # See `gradient_ratio`
     kind, trains = 'repair_gan', ('repair', 'critic')
     rates = 'lr', 'critic_lr', 'critic_thresh', 'max_critic', 'adversarial', 'feature'
     titles = RepairStage.titles | CriticStage.titles
