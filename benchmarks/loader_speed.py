@@ -8,6 +8,7 @@ many workers as it takes. The loader is also measured inside the main process (n
     python benchmarks/loader_speed.py                          # crops of the sample photos that installed packages carry
     python benchmarks/loader_speed.py ~/photos --sizes 64,128  # your own
     python benchmarks/loader_speed.py --threads 16 --workers 8 --device cuda
+    python benchmarks/loader_speed.py --repair                 # the lessons of the repair network, damaged by the loader or on the device
 
 Prints a Markdown table.
 """
@@ -32,7 +33,10 @@ from fastai.torch_core import default_device, set_seed
 from restorer_fastai.data.loaders import get_dls
 from restorer_fastai.data.dataset import build_dataset
 from restorer_fastai.learn.generator import generator_learner
+from restorer_fastai.learn.on_device import damage_batch, planned_learner, PlannedLessons
+from restorer_fastai.learn.repair import CROP_MARGIN, repair_dls, RepairLessons
 from restorer_fastai.nets.blocks import bf16_is_fast
+from restorer_fastai.photo.files import find_photos
 from restorer_fastai.train.recipe import load_recipe
 
 
@@ -67,6 +71,43 @@ def loader_rate(root, size, bs, mix, workers, seconds, device):
     return n / (time.perf_counter() - start)
 
 
+def rate_of(step, n, seconds):
+    "Times `n` a second that something goes, once it runs."
+    step()
+    if torch.cuda.is_available(): torch.cuda.synchronize()
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        step()
+        count += n
+        if torch.cuda.is_available(): torch.cuda.synchronize()
+    return count / (time.perf_counter() - start)
+
+
+def repair_table(files, sizes, bs, workers, seconds, device):
+    "Lessons a second: out of both kinds of loader, through the damage on the device, and through a training step; and who waits for whom."
+    print('| px | batch | loader damages | loader plans | damage on the device | step | step / loader that damages | step / loader that plans |\n|--:|--:|--:|--:|--:|--:|--:|--:|')
+    for size in sizes:
+        rates = []
+        for lessons in (RepairLessons, PlannedLessons):
+            dls = repair_dls(files, files[:2], size, bs, 10**5, lessons, num_workers=workers, device=device)
+            batches = iter(dls.train)
+            rates.append(rate_of(lambda: next(batches), bs, seconds))
+        *x, clean, plans, kind = next(batches)
+        learn = planned_learner(dls)
+        learn.create_opt()
+        computes = learn.fast_precision
+        computes.before_fit()
+        damage = rate_of(lambda: damage_batch(x[0].as_subclass(torch.Tensor), plans.as_subclass(torch.Tensor)), bs, seconds)
+        m = CROP_MARGIN
+        before = torch.zeros(len(clean), device=device)
+        def step():
+            learn.loss_func(learn.model(x[0][..., m:-m, m:-m], x[1]), clean, before, kind).backward()
+            learn.opt.step()
+            learn.opt.zero_grad()
+        trains = rate_of(step, bs, seconds)
+        print(f'| {size} | {bs} | {rates[0]:.0f} | {rates[1]:.0f} | {damage:.0f} | {trains:.1f} | {trains/rates[0]:.3f} | {trains/rates[1]:.3f} |', flush=True)
+
+
 def batch_sizes(recipe, sizes):
     "Size -> batch size of the reference recipe's generator stages; at other sizes as many pixels as at its largest."
     known = {o.size: o.bs for o in recipe.stages if o.kind == 'generator'}
@@ -85,6 +126,8 @@ def main(
     threads: Annotated[int, typer.Option(help='Threads of the training step')] = 1,
     device: Annotated[Optional[str], typer.Option(help='Where to train: cpu, cuda  [default: a GPU if there is one]')] = None,
     seed: Annotated[int, typer.Option(help='Of everything random')] = 0,
+    repair: Annotated[bool, typer.Option('--repair', help='The lessons of the repair network instead')] = False,
+    bs: Annotated[int, typer.Option(help='Lessons a batch, with --repair')] = 16,
 ):
     set_seed(seed)
     cv2.setNumThreads(1)
@@ -94,6 +137,7 @@ def main(
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
         folder = first_photos(photos, tmp/'photos', count) if photos else sample_crops(tmp/'photos', count, seed, shape=(256, 341))
+        if repair: return repair_table(find_photos(folder), map(int, sizes.split(',')), bs, workers, seconds, device)
         root = tmp/'set'
         build_dataset(folder, root, seed=seed, pairs='none', progress=False)
         print(f"{recipe.network.arch}, {'bf16' if bf16_is_fast(device) else 'fp32'}, {device}, {platform.machine()}, {os.cpu_count()} cores; "

@@ -216,10 +216,12 @@ def train(
     recipe:Annotated[str, typer.Option(help='How to train: quick or reference (the generator), one of its parts (frame_lite, film, defects, inpaint, colorize), or a YAML file')]='quick',
     checkpoint_minutes:Annotated[float, typer.Option(help='Minutes between checkpoints within an epoch; as the recipe says when not given')]=None,
     tensorboard:Annotated[bool, typer.Option('--tensorboard', help='Also write OUT/tensorboard/')]=None,
+    minutes:Annotated[float, typer.Option(help='Stop after so many, with a checkpoint; the same command goes on, also in a copy of OUT on another machine')]=None,
 ):
     "Train the generator, the critic, and both against each other, or a part of the restorer. Started again, it goes on where it was stopped, also when it was killed."
     from restorer_fastai.train.run import train as run_stages
-    typer.echo(f'{run_stages(recipe, data, out, checkpoint_minutes=checkpoint_minutes, tensorboard=tensorboard)}: the trained network')
+    model = run_stages(recipe, data, out, checkpoint_minutes=checkpoint_minutes, tensorboard=tensorboard, minutes=minutes)
+    if model: typer.echo(f'{model}: the trained network')
 
 @app.command()
 def report(run:Annotated[Path, typer.Argument(help='Folder that `train` wrote')]):

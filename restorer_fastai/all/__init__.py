@@ -84,6 +84,7 @@ from ..learn.learner import *
 from ..learn.callbacks import *
 from ..learn.generator import *
 from ..learn.repair import *
+from ..learn.on_device import *
 from ..learn.frame import *
 from ..learn.any_frame import *
 from ..learn.film import *

@@ -19,6 +19,7 @@ from .callbacks import restoring_net
 from .critic import critic_dls, critic_learner
 from .gan import GanLearner, GanLoss, TurnTaker
 from .losses import AdversarialLoss, CharbonnierLoss, PERCEPTUAL_LAYERS, PerceptualLoss, WeightedLoss
+from .on_device import as_planned, DamageOnDevice
 from .repair import OfLessons, REPAIR_SHARES, RepairLoss, RepairStudent
 from ..nets.backbone import Backbone
 from ..nets.projected import lite_eyes
@@ -69,10 +70,10 @@ def hard_lessons(
 
 # %% ../../nbs/48a_learn.texture.ipynb #7b2f4a12
 def hard_pairs(
-    batch, # A batch of lessons: (damaged, told, clean, PSNR before, kind)
+    batch, # A batch of lessons: (damaged, told, clean, PSNR before, kind); or of `PlannedLessons`
 ) -> tuple: # ([damaged, told], clean): of the hard lessons, at least of one
     "What a critic is to judge: see `critic_dls`."
-    bad, told, clean, before, kind = batch
+    bad, told, clean, before, kind = as_planned(batch) if batch[3].ndim > 1 else batch
     hard = hard_lessons(before, kind, least=1)
     return [bad[hard], told[hard]], clean[hard]
 
@@ -186,5 +187,5 @@ class RepairGan(GanLearner):
         student, loss = net if isinstance(net, RepairStudent) else RepairStudent(net), loss.pixel if isinstance(loss, RepairLoss) else loss
         kwargs = dict(metrics=[OfLessons('repair_gain'), OfLessons('kept_psnr')]) | kwargs
         super().__init__(dls, student, critic, texture_loss() if loss is None else loss, weights, critic_thresh=critic_thresh,
-                         max_critic=max_critic, cbs=[MovedTogether(), HardLessons(), *L(cbs)], **kwargs)
+                         max_critic=max_critic, cbs=[DamageOnDevice(), MovedTogether(), HardLessons(), *L(cbs)], **kwargs)
         self.loss_func.most = most

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SeedEpoch', 'make_skippable', 'TrainingError', 'told_when_full', 'writing', 'memories_of', 'remind',
-           'optimiser_state', 'RunState', 'read_checkpoint', 'EpochEnd', 'Checkpoint', 'ResumeEpoch', 'load_optimiser',
-           'highest_usual', 'DivergenceGuard']
+           'optimiser_state', 'RunState', 'read_checkpoint', 'EpochEnd', 'Checkpoint', 'OutOfTime', 'StopInTime',
+           'ResumeEpoch', 'load_optimiser', 'highest_usual', 'DivergenceGuard']
 
 # %% ../../nbs/50_train.checkpoint.ipynb #b8c261a8
 import math
@@ -205,16 +205,39 @@ class Checkpoint(EpochEnd):
 
     def end_of_epoch(self): self.save_at(self.epoch + 1, 0)
 
+    @property
+    def is_calm(self) -> bool: return not hasattr(self.learn, 'divergence_guard') or self.learn.divergence_guard.calm # is the loss good enough to save?
+
     def save_at(self,
         epoch:int, # Epochs done
         batch:int, # Batches of the next one done
     ):
         "Save the run as standing there, unless the `DivergenceGuard` is uneasy."
-        if hasattr(self.learn, 'divergence_guard') and not self.learn.divergence_guard.calm: return
+        if not self.is_calm: return
         self.state.epoch, self.state.batch = epoch, batch
         self.state.opt, self.state.memories = optimiser_state(self.opt), memories_of(self.learn, within_epoch=batch > 0)
         self.state.save()
         self.saved = time.monotonic()
+
+# %% ../../nbs/50_train.checkpoint.ipynb #50a00002
+class OutOfTime(Exception): "A run has used the minutes that it was given; all that it did is in its checkpoint."
+
+class StopInTime(EpochEnd):
+    "Save the run and raise `OutOfTime` after the first batch that ends later than `deadline`; not while the loss looks bad, nor at the very end of a fit."
+    order = Checkpoint.order + 1
+    def __init__(self,
+        deadline:float, # By `time.monotonic`, s
+    ): self.deadline = deadline
+
+    def _is_late(self): return time.monotonic() >= self.deadline
+
+    def after_batch(self):
+        if not self.training or self.iter + 1 == self.n_iter or not self._is_late(): return
+        self.checkpoint.save_at(self.epoch, self.iter + 1)
+        if self.checkpoint.is_calm: raise OutOfTime('the minutes are over')
+
+    def end_of_epoch(self): # the checkpoint has just been written
+        if self._is_late() and self.epoch + 1 < self.n_epoch and self.checkpoint.is_calm: raise OutOfTime('the minutes are over')
 
 # %% ../../nbs/50_train.checkpoint.ipynb #490e7138
 class ResumeEpoch(Callback):

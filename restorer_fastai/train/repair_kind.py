@@ -8,12 +8,14 @@ __all__ = ['RepairStage']
 # %% ../../nbs/52b_train.repair_kind.ipynb #c07f1e9f
 from dataclasses import dataclass
 from functools import partial
+import torch
 from fastai.callback.schedule import *
-from fastai.torch_core import set_seed
+from fastai.torch_core import default_device, set_seed
 from fastcore.basics import patch
 from ..data.loaders import clean_photos
 from ..learn.callbacks import WeightEMA
-from ..learn.repair import repair_dls, repair_learner
+from ..learn.on_device import planned_learner, PlannedLessons
+from ..learn.repair import repair_dls, RepairLessons
 from ..learn.texture import LessonLoss, texture_loss
 from ..nets.lite import load_lite
 from ..nets.projected import lite_eyes
@@ -32,6 +34,7 @@ class RepairStage(Stage):
     every:int=500 # Steps between two looks at what goes badly, see `SharesByGap`
     feature:float=0. # Weight of what EfficientNet-Lite0 sees beside the pixels, see `texture_loss`
     imagenet:bool|str=True # Its weights, see `lite_eyes`
+    on_device:bool|None=None # Noise and blur are done where the network is, see `PlannedLessons`; None: if that is a GPU
     kind, trains, result = 'repair', ('repair',), 'repair'
     measures = dict(repair_gain='gain', kept_psnr='kept')
     titles = dict(gain='Gain of PSNR of what was damaged, dB', kept='PSNR of what was not, dB')
@@ -59,7 +62,9 @@ class RepairStage(Stage):
 def loaders(self:RepairStage, recipe, data, seed, device=None):
     set_seed(seed) # a loader's own random generator is drawn when it is made
     photos = clean_photos(data, None, recipe.valid_samples, recipe.seed)
-    return repair_dls(*photos, self.size, self.bs, self.samples, num_workers=recipe.workers, device=device)
+    device = torch.device(device or default_device())
+    planned = device.type == 'cuda' if self.on_device is None else self.on_device
+    return repair_dls(*photos, self.size, self.bs, self.samples, PlannedLessons if planned else RepairLessons, num_workers=recipe.workers, device=device)
 
 @patch
 def pixel_loss(self:RepairStage): # `WeightedLoss`
@@ -68,7 +73,7 @@ def pixel_loss(self:RepairStage): # `WeightedLoss`
 
 @patch
 def learner(self:RepairStage, recipe, nets, dls, **kwargs):
-    learn = repair_learner(dls, nets['repair'], self.eps, self.every, **kwargs)
+    learn = planned_learner(dls, nets['repair'], eps=self.eps, every=self.every, **kwargs)
     if self.feature: learn.loss_func = LessonLoss.of(self.pixel_loss())
     return learn
 

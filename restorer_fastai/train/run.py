@@ -7,6 +7,9 @@ __all__ = ['stage_callbacks', 'run_stage', 'claim_run', 'fresh_networks', 'begin
            'last_scores', 'finish_run', 'train_stage', 'try_report', 'train']
 
 # %% ../../nbs/55_train.run.ipynb #dd189c44
+import hashlib
+import math
+import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +27,7 @@ from ..nets.weights import load_weights
 from ..data.dataset import dataset_info, dataset_mix, read_manifest
 from ..learn.generator import load_encoder
 from ..learn.losses import LossParts
-from .checkpoint import Checkpoint, load_optimiser, read_checkpoint, ResumeEpoch, RunState, SeedEpoch, writing
+from .checkpoint import Checkpoint, load_optimiser, OutOfTime, read_checkpoint, ResumeEpoch, RunState, SeedEpoch, StopInTime, writing
 from .log import EpochLog, forget_after, machine_facts, note_facts, StageProgress, utc_now
 from .kinds import OPTIMISERS, RecipeError
 from .recipe import can_follow, load_recipe, networks_of, Recipe, recipe_from_dict, stage_name, stage_seed
@@ -37,11 +40,12 @@ def stage_callbacks(
     title:str, # Name of the stage
     progress:bool, # Print a line an epoch
     meta:dict, # For weights files
+    deadline:float=math.inf, # See `StopInTime`
 ) -> list: # Of callbacks
     "All that watches a stage."
     stage, say = recipe.stages[state.stage], print if progress else lambda line: None
     return [ResumeEpoch(state), SeedEpoch(recipe.seed, title), stage.guard(state, title), LossParts(), StageProgress(),
-            EpochLog(state, title, stage, say), Checkpoint(state, recipe.checkpoint_minutes), *stage.callbacks(recipe, state, title, meta)]
+            EpochLog(state, title, stage, say), Checkpoint(state, recipe.checkpoint_minutes), StopInTime(deadline), *stage.callbacks(recipe, state, title, meta)]
 
 # %% ../../nbs/55_train.run.ipynb #8de49918
 def run_stage(
@@ -51,12 +55,13 @@ def run_stage(
     device=None, # None: fastai's default
     progress:bool=True, # Show bars and a line an epoch
     meta:dict|None=None, # What the weights files of this stage tell about their training
+    deadline:float=math.inf, # See `StopInTime`
 ):
-    "Train one stage to its end, from where `state` stands. Raises TrainingError."
+    "Train one stage to its end, from where `state` stands. Raises TrainingError, and `OutOfTime` at the deadline."
     stage, title, meta = recipe.stages[state.stage], stage_name(recipe, state.stage), meta or {}
     dls = stage.loaders(recipe, data, stage_seed(recipe, state.stage), device)
     if not state.begun: stage.arrive(recipe, state, dls, title, meta)
-    learn = stage.learner(recipe, state.nets, dls, opt_func=OPTIMISERS[stage.optimiser], cbs=stage_callbacks(recipe, state, title, progress, meta))
+    learn = stage.learner(recipe, state.nets, dls, opt_func=OPTIMISERS[stage.optimiser], cbs=stage_callbacks(recipe, state, title, progress, meta, deadline))
     load_optimiser(learn, state)
     learn.remove_cb(ProgressCallback) # there is one bar for the whole stage
     with learn.no_logging(), progress_bar(stage.epochs*len(learn.dls.train), title, progress, 'photos/s') as tell:
@@ -64,6 +69,15 @@ def run_stage(
         stage.fit(learn, recipe, state.epoch)
 
 # %% ../../nbs/55_train.run.ipynb #41e02d37
+def _same_data(text, data):
+    "Does a run's recipe.yaml name this data set? Older files know only where it was."
+    first, second, *_ = text.split('\n') + ['']
+    name, _, known = second.partition(': ')
+    return known == _fingerprint(data) if name == '# its manifest' else first == _at(data)
+
+def _at(data): return f'# data set: {Path(data).resolve()}'
+def _fingerprint(data): return hashlib.sha256((Path(data)/'manifest.csv').read_bytes()).hexdigest()
+
 def claim_run(
     run:Path, # Folder of the run
     recipe:Recipe, # To go on with
@@ -71,14 +85,14 @@ def claim_run(
     saved:dict|None, # The run's checkpoint
 ):
     "Note recipe and data set in the run's folder. Raises RecipeError when what stands there cannot go on with them."
-    path, first = run/'recipe.yaml', f'# data set: {Path(data).resolve()}'
+    path = run/'recipe.yaml'
     if path.exists():
         text = path.read_text(encoding='utf-8')
         stage, begun = (saved['stage'], bool(saved['epoch'] or saved['batch'])) if saved else (0, False)
-        if text.split('\n')[0] != first or not can_follow(recipe, recipe_from_dict(yaml.safe_load(text), path), stage, begun):
+        if not _same_data(text, data) or not can_follow(recipe, recipe_from_dict(yaml.safe_load(text), path), stage, begun):
             raise RecipeError(f"{run} holds a run with another recipe or data set (see {path}): choose another folder, or delete it")
     run.mkdir(parents=True, exist_ok=True)
-    with writing(path) as tmp: tmp.write_text(f'{first}\n' + yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding='utf-8')
+    with writing(path) as tmp: tmp.write_text(f'{_at(data)}\n# its manifest: {_fingerprint(data)}\n' + yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding='utf-8')
 
 # %% ../../nbs/55_train.run.ipynb #e53d6a71
 def fresh_networks(
@@ -168,18 +182,29 @@ def train_stage(
     data, # Built data set
     device=None, # None: fastai's default
     progress:bool=True, # Show bars and a line an epoch
+    deadline:float=math.inf, # See `StopInTime`
 ):
-    "Train the stage in which `state` stands, save, and go to the next one."
+    "Train the stage in which `state` stands, save, and go to the next one. Raises `OutOfTime` at the deadline."
     run, i = state.run, state.stage
     stage, title, meta = recipe.stages[i], stage_name(recipe, i), training_meta(recipe, data, i)
     forget_after(run, title, state)
     note_facts(run, title, seed=stage_seed(recipe, i), trains=stage.trains, **({} if state.begun else dict(started=utc_now())))
-    if not stage.is_skipped(recipe) and state.epoch < stage.epochs: run_stage(recipe, state, data, device, progress, meta)
+    if not stage.is_skipped(recipe) and state.epoch < stage.epochs: run_stage(recipe, state, data, device, progress, meta, deadline)
     stage.finish(state, meta | dict(scores=last_scores(run)))
     note_facts(run, title, ended=utc_now())
     state.next_stage()
 
 # %% ../../nbs/55_train.run.ipynb #7848d0f2
+def _deadline(minutes):
+    "By the clock of `StopInTime`."
+    if minutes is None: return math.inf
+    if not minutes > 0: raise RecipeError(f'minutes={minutes:g}: a run needs more than none')
+    return time.monotonic() + 60*minutes
+
+def _stopped(recipe, state, minutes, progress):
+    "Say where a run stands that was out of time."
+    if progress: print(f'{state.run}: stopped after {minutes:g} minutes, in stage {stage_name(recipe, state.stage)}, epoch {state.epoch + 1}, batch {state.batch}; the same command goes on from there')
+
 def try_report(
     run:Path, # Folder of the run
 ):
@@ -196,11 +221,12 @@ def train(
     progress:bool=True, # Show bars and a line an epoch
     checkpoint_minutes:float|None=None, # Between checkpoints within an epoch; None: as the recipe says
     tensorboard:bool|None=None, # Also write RUN/tensorboard/; None: as the recipe says
-) -> Path: # `model.safetensors`
-    """Train every stage of `recipe`, with a checkpoint after each epoch and within long ones. Killed and started again it goes on where it was.
+    minutes:float|None=None, # Stop after so many, at the end of a batch; called again, it goes on. None: at the end of the recipe
+) -> Path|None: # `model.safetensors`; None: the minutes were over before
+    """Train every stage of `recipe`, with a checkpoint after each epoch and within long ones. Killed and started again it goes on where it was, also in a copy of its folder on another machine.
     Writes model.safetensors and report.html; pretrained-SIZE.safetensors after each generator stage; log.csv, turns.csv, run.json, samples/.
     Raises RecipeError for a recipe that cannot be trained and TrainingError when training fails."""
-    recipe, run = load_recipe(recipe), Path(out)
+    recipe, run, deadline = load_recipe(recipe), Path(out), _deadline(minutes)
     said = dict(checkpoint_minutes=checkpoint_minutes, tensorboard=tensorboard)
     recipe = replace(recipe, **{k: v for k,v in said.items() if v is not None})
     if 'valid' not in read_manifest(data).split.values and progress: print(f'{data}: no photo is held out, so nothing is scored, and the last network is kept') # an error here leaves nothing behind
@@ -209,8 +235,10 @@ def train(
     note_facts(run, recipe=recipe.name, seed=recipe.seed, data=dict(folder=str(data)) | dataset_info(data)['counts'], started=utc_now(),
                ended=None, **machine_facts(device or default_device()))
     while state.stage < len(recipe.stages):
-        train_stage(recipe, state, data, device, progress)
+        try: train_stage(recipe, state, data, device, progress, deadline)
+        except OutOfTime: pass
         try_report(run)
+        if time.monotonic() >= deadline and state.stage < len(recipe.stages): return _stopped(recipe, state, minutes, progress)
     model = finish_run(recipe, state, data)
     try_report(run)
     return model
