@@ -1,4 +1,4 @@
-"""How soon a critic tells restored photos from real ones: fastai's `gan_critic` beside ours that judges texture at full size.
+"""How soon a critic tells restored photos from real ones: fastai's `gan_critic` beside ours that judges texture at full size, and one that looks through EfficientNet-Lite0.
 
     python benchmarks/critics.py --data data --model reference
 
@@ -17,7 +17,7 @@ warnings.simplefilter('ignore') # notes of libraries to each other's developers
 import typer
 from fastai.torch_core import default_device, set_seed
 from restorer_fastai.learn.critic import critic_dls, critic_learner
-from restorer_fastai.nets.critics import CriticNet
+from restorer_fastai.nets.projected import new_critic
 from restorer_fastai.data.loaders import get_dls
 from restorer_fastai.learn.frame import told_mode
 from restorer_fastai import Restorer
@@ -42,9 +42,9 @@ def main(
                   seed=seed, num_workers=0, device=default_device())
     photos = critic_dls(Restorer.load(model).net.to(dls.device), dls, n=samples, n_valid=valid)
     print('| critic |', ' | '.join(f'epoch {i+1}' for i in range(epochs)), '| s |\n| ---', '| --: '*(epochs + 1) + '|')
-    for name, near in (('gan_critic', False), ('near', True)):
+    for name, form in (('gan_critic', 'far'), ('near', 'near'), ('projected', 'projected')):
         set_seed(seed)
-        learn, began = critic_learner(photos, net=CriticNet(nf, near)), time.perf_counter()
+        learn, began = critic_learner(photos, net=new_critic(form, nf=nf)), time.perf_counter()
         with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, lr)
         rows = [f'{o[2]:.1%}' for o in learn.recorder.values]
         print(f'| {name} |', ' | '.join(rows), f'| {time.perf_counter() - began:.0f} |', flush=True)

@@ -35,7 +35,7 @@ from fastai.torch_core import default_device, set_seed
 from fastai.vision.gan import AdaptiveGANSwitcher, AdaptiveLoss, GANLearner, gan_critic, gan_loss_from_func
 from fastai.vision.learner import unet_learner
 from restorer_fastai.learn.critic import critic_learner
-from restorer_fastai.nets.critics import CriticNet
+from restorer_fastai.nets.projected import new_critic
 from restorer_fastai.data.loaders import get_dls
 from restorer_fastai.data.dataset import build_dataset
 from restorer_fastai.learn.gan import GanLearner
@@ -89,14 +89,14 @@ def stock_critic(recipe): return gan_critic(nf=recipe.critic['nf']) # what fasta
 
 def critics(dls, recipe):
     stock = Learner(dls, stock_critic(recipe), loss_func=AdaptiveLoss(nn.BCEWithLogitsLoss()))
-    return stock, critic_learner(dls, net=CriticNet(**recipe.critic))
+    return stock, critic_learner(dls, net=new_critic(**recipe.critic))
 
 
 def gans(dls, recipe):
     unet, _ = generators(dls, recipe)
     losses = gan_loss_from_func(MSELossFlat(), adversarial, (1., 50.))
     stock = GANLearner(dls, unet.model, stock_critic(recipe), *losses, switcher=AdaptiveGANSwitcher(critic_thresh=ALWAYS))
-    return stock, GanLearner(dls, build_network(recipe.network), CriticNet(**recipe.critic), critic_thresh=ALWAYS)
+    return stock, GanLearner(dls, build_network(recipe.network), new_critic(**recipe.critic), critic_thresh=ALWAYS)
 
 
 STAGES = {'generator': (generators, 1), 'critic': (critics, 1), 'gan': (gans, 2)} # learners, batches a round

@@ -63,7 +63,7 @@ def calm_threads():
     if not {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'} & {*os.environ}: os.environ.update(WAITING)
 
 # %% ../nbs/99_cli.ipynb #70714f57
-_GO_ON = 'pack', 'unpack', 'build', 'train', 'restore', 'oldphoto', 'votes' # commands that go on where they were stopped
+_GO_ON = 'build', 'unpack', 'train', 'restore', 'oldphoto', 'votes' # commands that go on where they were stopped
 
 class Commands(TyperGroup):
     "A group of commands that answers an error with one line on stderr and exit code 1. With RESTORER_DEBUG=1 it shows where."
@@ -98,16 +98,6 @@ def main(
     version:Annotated[bool, typer.Option('--version', callback=_version, is_eager=True, help='Print the version and stop.')]=False,
 ): pass
 
-# %% ../nbs/99_cli.ipynb #b505a8c2
-def _say_failed(reason)->int:
-    "Name a photo that failed on stderr; 1, to count with."
-    typer.secho(f'failed: {printable(str(reason))}', fg='yellow', err=True)
-    return 1
-
-def _exit_with(done:int, failed:int):
-    "End a command that worked on many photos: 0 when all are done, 1 when none, 2 when some."
-    if failed: raise typer.Exit(2 if done else 1)
-
 # %% ../nbs/99_cli.ipynb #2d3a5edc
 @app.command()
 def samples(
@@ -119,39 +109,27 @@ def samples(
     copy_samples(out)
     for name in 'train', 'held_out': typer.echo(f'{out/name}: {len(find_photos(out/name))} photos')
 
-# %% ../nbs/99_cli.ipynb #99da7a02
+# %% ../nbs/99_cli.ipynb #d5f7023b
 @app.command()
 def pack(
     photos:Annotated[Path, typer.Argument(help='Folder of photos, with its subfolders')],
-    out:Annotated[Path, typer.Option(help='The pack, .tar: photos as they are, and an index with their hashes')],
-    shard_mb:Annotated[float, typer.Option(help='Largest file, about, in megabytes; a larger pack becomes OUT-000.tar, OUT-001.tar ...')]=1000.,
-    overwrite:Annotated[bool, typer.Option('--overwrite', help='Replace other files of this name')]=False,
+    out:Annotated[Path, typer.Option(help='The pack, NAME.tar; when it is large NAME-000.tar, NAME-001.tar ...')],
+    shard_mb:Annotated[float, typer.Option(help='Megabytes of photos in a file, before another one begins')]=1000,
+    overwrite:Annotated[bool, typer.Option('--overwrite', help='Replace a pack of this name')]=False,
 ):
-    "Pack a folder of photos into few large files, which travel faster than many small ones. Started again, it goes on where it was stopped."
+    "Put a folder of photos into one tar file, or a few, with the hash of each: for disks that are slow with many small files."
     from restorer_fastai.photo.pack import pack_photos
-    packed = pack_photos(photos, out, shard_mb, overwrite)
-    for reason in packed.left_out: _say_failed(reason)
-    typer.echo(packed)
-    _exit_with(packed.photos, len(packed.left_out))
+    typer.echo(pack_photos(photos, out, shard_mb, overwrite))
 
 @app.command()
 def unpack(
-    photos:Annotated[Path, typer.Argument(metavar='PACK', help='A pack, or any of its files; the others lie beside it')],
+    files:Annotated[list[Path], typer.Argument(help='Packs; of a pack in shards one will do, the others are found beside it')],
     out:Annotated[Path, typer.Option(help='Folder for the photos')],
-    overwrite:Annotated[bool, typer.Option('--overwrite', help='Replace other files of these names')]=False,
+    overwrite:Annotated[bool, typer.Option('--overwrite', help='Replace other files that have the name of a photo')]=False,
 ):
-    "Unpack photos, each compared with its hash. Started again, it goes on where it was stopped."
+    "Take photos out of packs and check each by its hash. Started again, it goes on where it was stopped."
     from restorer_fastai.photo.pack import unpack_photos
-    typer.echo(unpack_photos(photos, out, overwrite))
-
-# %% ../nbs/99_cli.ipynb #99da7a04
-def _photos_folder(photos, out):
-    "The folder of photos; a pack is unpacked beside the data set first, which goes on where it was stopped."
-    if photos.is_dir() or photos.suffix != '.tar': return photos
-    from restorer_fastai.photo.pack import unpack_photos
-    done = unpack_photos(photos, out.with_name(f'{out.name}-photos'))
-    typer.echo(done)
-    return done.folder
+    typer.echo(unpack_photos(files, out, overwrite))
 
 # %% ../nbs/99_cli.ipynb #cc70b80c
 Seed = Annotated[int, typer.Option(help='Everything random follows from it: same seed, same bytes')]
@@ -159,7 +137,7 @@ MixOption = Annotated[str, typer.Option(help='Which damage: lapaz2021, archive, 
 
 @app.command()
 def build(
-    photos:Annotated[Path, typer.Option(help='Folder of clean colour photos, with its subfolders; or a pack of them (.tar), which is unpacked beside OUT')],
+    photos:Annotated[Path, typer.Option(help='Folder of clean colour photos, with its subfolders; or a pack of them, see `pack`')],
     out:Annotated[Path, typer.Option(help='Folder for the data set')],
     mix:MixOption='lapaz2021',
     seed:Seed=0,
@@ -170,7 +148,7 @@ def build(
 ):
     "Damage clean photos: a data set of damaged and clean pairs. Started again, it goes on where it was stopped."
     from restorer_fastai.data.dataset import build_dataset
-    summary = build_dataset(_photos_folder(photos, out), out, mix, seed, workers, pairs, valid_share, overwrite)
+    summary = build_dataset(photos, out, mix, seed, workers, pairs, valid_share, overwrite)
     typer.echo(summary)
     if summary.counts['rejected'] > summary.counts['duplicates']: raise typer.Exit(2)
 
@@ -185,6 +163,16 @@ def check(
     for problem in problems: typer.echo(printable(problem))
     typer.echo(f'{data}: {len(problems) or "no"} problem{"s"[:len(problems) != 1]}')
     if problems: raise typer.Exit(1)
+
+# %% ../nbs/99_cli.ipynb #b505a8c2
+def _say_failed(reason)->int:
+    "Name a photo that failed on stderr; 1, to count with."
+    typer.secho(f'failed: {printable(str(reason))}', fg='yellow', err=True)
+    return 1
+
+def _exit_with(done:int, failed:int):
+    "End a command that worked on many photos: 0 when all are done, 1 when none, 2 when some."
+    if failed: raise typer.Exit(2 if done else 1)
 
 # %% ../nbs/99_cli.ipynb #11a568c4
 def _targets(

@@ -21,7 +21,9 @@ import pytest
 from PIL import Image
 
 from restorer_fastai.data.dataset import DatasetError, build_dataset, check_dataset, photos_root, read_manifest, render_pair, scan_photos
+from restorer_fastai.photo.errors import PhotoError
 from restorer_fastai.photo.files import find_photos
+from restorer_fastai.photo.pack import PackError, pack_photos, unpack_photos
 from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.writing import write_photo
 
@@ -169,6 +171,86 @@ def test_nothing_to_build_from(tmp_path):
     (tmp_path/'empty'/'letter.jpg').write_text('Dear grandmother')
     with pytest.raises(DatasetError, match='letter.jpg'): build_dataset(tmp_path/'empty', tmp_path/'set', **quiet)
     assert not (tmp_path/'set').exists()
+
+
+# Packs
+
+def test_a_pack_builds_what_its_folder_builds(photos, tmp_path):
+    pack_photos(photos, tmp_path/'album.tar', shard_mb=.01, **quiet)
+    assert len(list(tmp_path.glob('album-*.tar'))) > 2
+    build_dataset(photos, tmp_path/'plain', mix='archive', **quiet)
+    build_dataset(tmp_path/'album.tar', tmp_path/'set', mix='archive', **quiet)
+    packed = all_bytes(tmp_path/'set')
+    assert {k.removeprefix('photos/'): v for k, v in packed.items() if k.startswith('photos/')} == all_bytes(photos)
+    assert {k: v for k, v in packed.items() if not k.startswith('photos/') and k != 'dataset.json'} \
+        == {k: v for k, v in all_bytes(tmp_path/'plain').items() if k != 'dataset.json'}
+    inodes = {o: o.stat().st_ino for o in find_photos(tmp_path/'set')}
+    again = build_dataset(tmp_path/'album-001.tar', tmp_path/'set', mix='archive', **quiet) # by a shard, too
+    assert (again.written, again.kept) == (0, 12) and all_bytes(tmp_path/'set') == packed
+    assert {o: o.stat().st_ino for o in find_photos(tmp_path/'set')} == inodes # nothing was written anew
+
+def test_a_data_set_of_a_pack_may_be_moved(photos, tmp_path):
+    pack_photos(photos, tmp_path/'album.tar', **quiet)
+    build_dataset(tmp_path/'album.tar', tmp_path/'set', pairs='valid', **quiet)
+    shutil.rmtree(photos)
+    (tmp_path/'album.tar').unlink()
+    moved = (tmp_path/'set').rename(tmp_path/'moved')
+    assert photos_root(moved) == moved/'photos' and check_dataset(moved) == []
+    for o in read_manifest(moved).to_dict('records'): render_pair(moved, o)
+
+def test_an_unpacked_photo_that_changed_or_joined_is_no_surprise(photos, tmp_path):
+    pack, out = *pack_photos(photos, tmp_path/'album.tar', **quiet).files, tmp_path/'set'
+    build_dataset(pack, out, **quiet)
+    before = all_bytes(out)
+    shutil.copy(out/'photos'/'coffee.jpg', out/'photos'/'rocket.jpg')
+    with pytest.raises(PackError, match='rocket.jpg: something else is there'): build_dataset(pack, out, **quiet)
+    build_dataset(pack, out, overwrite=True, **quiet)
+    assert all_bytes(out) == before
+    write_photo(out/'photos'/'stranger.jpg', read_photo(photos/'coffee.jpg')//2)
+    with pytest.raises(DatasetError, match='stranger.jpg is not in the pack'): build_dataset(pack, out, **quiet)
+    (out/'photos'/'stranger.jpg').unlink()
+    with pytest.raises(DatasetError, match='another photos'): build_dataset(photos, out, **quiet) # the folder is not the pack
+
+def test_a_pack_that_cannot_be_used_builds_nothing(photos, tmp_path):
+    with pytest.raises(PackError, match='no such file'): build_dataset(tmp_path/'gone.tar', tmp_path/'set', **quiet)
+    first, second, *_ = pack_photos(photos, tmp_path/'album.tar', shard_mb=.01, **quiet).files
+    data = second.read_bytes()
+    second.unlink()
+    with pytest.raises(PackError, match='album-001.tar: this shard is missing'): build_dataset(first, tmp_path/'set', **quiet)
+    second.write_bytes(data[:len(data)//2])
+    with pytest.raises(PackError, match='album-001.tar: it is damaged, cut short'): build_dataset(first, tmp_path/'set', **quiet)
+    assert not (tmp_path/'set').exists()
+    (tmp_path/'mine').mkdir()
+    (tmp_path/'mine'/'letter.txt').write_text('Dear grandmother')
+    with pytest.raises(DatasetError, match='no data set'): build_dataset(tmp_path/'album.tar', tmp_path/'mine', **quiet)
+    assert names(tmp_path/'mine') == {'letter.txt'}
+
+def test_unpacking_that_was_killed_goes_on(photos, tmp_path):
+    "Killed in the middle of a photo: what is there is whole, and the next run writes the others and sweeps."
+    pack, = pack_photos(photos, tmp_path/'album.tar', **quiet).files
+    code = """if True:
+        import os, sys
+        from pathlib import Path
+        from restorer_fastai.photo.pack import unpack_photos
+        write, left = Path.write_bytes, [5]
+        def dies(self, data):
+            left[0] -= 1
+            if left[0]: return write(self, data)
+            write(self, data[:len(data)//2])
+            os._exit(9)
+        Path.write_bytes = dies
+        unpack_photos(sys.argv[1], sys.argv[2], progress=False)"""
+    assert subprocess.run([sys.executable, '-c', code, pack, tmp_path/'out']).returncode == 9
+    there = all_bytes(tmp_path/'out')
+    whole = {k: v for k, v in there.items() if not Path(k).name.startswith('.')}
+    assert len(there) == 5 and len(whole) == 4 and whole.items() <= all_bytes(photos).items()
+    assert unpack_photos(pack, tmp_path/'out', **quiet).written == 8
+    assert all_bytes(tmp_path/'out') == all_bytes(photos)
+
+def test_packing_on_a_full_disk_leaves_nothing(photos, tmp_path):
+    with small_disk(tmp_path/'disk', 48):
+        with pytest.raises(PhotoError, match='could not be written .*No space left'): pack_photos(photos, tmp_path/'disk'/'album.tar', shard_mb=.01, **quiet)
+        assert not names(tmp_path/'disk')
 
 
 # Stopped and started again

@@ -12,7 +12,7 @@ from torchvision import models
 
 from restorer_fastai.data.dataset import build_dataset
 from restorer_fastai.data.loaders import get_dls
-from restorer_fastai.learn import callbacks, colour, critic, frame, gan, generator, holes, losses, watch
+from restorer_fastai.learn import callbacks, colour, critic, frame, gan, generator, holes, losses, texture, watch
 from restorer_fastai.learn.callbacks import FastPrecision, HeadOnly, NormsAtRest, WeightEMA
 from restorer_fastai.learn.colour import Taught, colour_learner
 from restorer_fastai.learn.critic import critic_dls, critic_learner
@@ -21,14 +21,19 @@ from restorer_fastai.learn.gan import GanLearner, ThresholdSwitcher, TurnLog, Tu
 from restorer_fastai.learn.generator import generator_learner
 from restorer_fastai.learn.holes import hole_learner, hole_truth
 from restorer_fastai.learn.losses import LossParts
+from restorer_fastai.learn.repair import repair_dls
+from restorer_fastai.learn.texture import RepairGan, repair_critic_learner, texture_loss
 from restorer_fastai.learn.watch import TensorBoardLog
+from restorer_fastai.nets.projected import lite_eyes, ProjectedCritic
+from restorer_fastai.nets.repair import RepairNet
 from restorer_fastai.nets.restorer import NetConfig, build_network
+from restorer_fastai.photo.samples import sample_photo
 from restorer_fastai.train import checkpoint, kinds, log, run
 from restorer_fastai.train.checkpoint import DivergenceGuard
 from restorer_fastai.train.recipe import recipe_from_dict
 from restorer_fastai.train.run import train
 
-LEARN = callbacks, colour, critic, frame, gan, generator, holes, losses, watch
+LEARN = callbacks, colour, critic, frame, gan, generator, holes, losses, texture, watch
 ROOMS = *LEARN, checkpoint, kinds, log, run # whose callbacks are in the learners below, or in a run
 pytestmark = [pytest.mark.filterwarnings(o) for o in ('error:You are shadowing an attribute', *(f'error:::{room.__name__}' for room in ROOMS))]
 
@@ -55,6 +60,12 @@ def board(folder):
     pytest.importorskip('tensorboard')
     return TensorBoardLog(folder/'board')
 
+def lessons(): return repair_dls([sample_photo('chelsea')], [sample_photo('china')], 64, 4, 8, device='cpu')
+
+def repairer(): return RepairNet((8, 8), 1, 16)
+
+def with_eyes(): return ProjectedCritic(8, imagenet=False)
+
 def a_critic(): return critic.CriticNet(nf=8, near=True)
 
 LEARNERS = { # name -> what makes it of (data, net, folder)
@@ -63,7 +74,9 @@ LEARNERS = { # name -> what makes it of (data, net, folder)
     'colour': lambda data, net, folder: colour_learner(squares(data, mix='colourless'), net, teacher=random_teacher(folder)),
     'generator': lambda data, net, folder: generator_learner(parts(data), net=net, loss='l1 + mse', cbs=[WeightEMA(), NormsAtRest(), HeadOnly(), board(folder)]),
     'critic': lambda data, net, folder: critic_learner(critic_dls(net, parts(data), n=4, n_valid=2), net=a_critic()),
-    'gan': lambda data, net, folder: GanLearner(parts(data), net, a_critic(), critic_thresh=9., cbs=[WeightEMA(), NormsAtRest(), TurnLog(), board(folder)])}
+    'gan': lambda data, net, folder: GanLearner(parts(data), net, a_critic(), critic_thresh=9., cbs=[WeightEMA(), NormsAtRest(), TurnLog(), board(folder)]),
+    'repair_critic': lambda data, net, folder: repair_critic_learner(lessons(), repairer(), with_eyes(), n=8, n_valid=2),
+    'repair_gan': lambda data, net, folder: RepairGan(lessons(), repairer(), with_eyes(), texture_loss(eyes=lite_eyes(False)), critic_thresh=9., cbs=[WeightEMA(), TurnLog()])}
 
 def fit_two_batches(learn):
     learn.add_cbs([DivergenceGuard('test'), LossParts()])

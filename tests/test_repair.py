@@ -8,6 +8,7 @@ import torch
 from restorer_fastai import Restorer
 from restorer_fastai.degrade.damage import add_gaussian_noise
 from restorer_fastai.degrade.estimate import Done, estimate_done
+from restorer_fastai.nets.mixing import mix_weights
 from restorer_fastai.nets.repair import RepairNet
 from restorer_fastai.nets.restorer import NetConfig, build_network
 from restorer_fastai.nets.weights import describe_part, save_parts, save_weights
@@ -96,3 +97,16 @@ def test_what_is_told_is_a_wish_that_is_noted(weights, tmp_path):
     assert 'made without --told blur=2 --told noise=9' in restored('--told', 'noise=9', '--told', 'blur=2')
     for wrong, said in (('noise', 'NAME=NUMBER'), ('grain=3', 'nothing can be told about grain'), ('quality=400', '1 to 100')):
         assert said in restored('--told', wrong, code=2)
+
+def test_a_mixed_network_is_a_part_like_any_other(tmp_path):
+    "Half way between one that changes nothing and one that does, from a file."
+    save_weights(tmp_path/'main.safetensors', build_network(NetConfig(arch=None)))
+    before = talkative()
+    for p in before.last.parameters(): torch.nn.init.zeros_(p)
+    changed = {}
+    for share in (0., .5, 1.):
+        save_weights(tmp_path/'repairer.safetensors', mix_weights(before, talkative(), share))
+        parts = [describe_part(tmp_path/'main.safetensors', 'restorer'), describe_part(tmp_path/'repairer.safetensors', 'repair', into='restorer.repairer')]
+        restorer = Restorer.load(save_parts(tmp_path/'parts.json', parts), device='cpu', tile=128, overlap=32)
+        changed[share] = apart(restorer.restore(PHOTO), PHOTO)
+    assert changed[0.] == 0 < changed[.5] < changed[1.]

@@ -40,9 +40,11 @@ from ..nets.colour import *
 from ..nets.guided import *
 from ..nets.critics import *
 from ..nets.repair import *
+from ..nets.projected import *
 from ..nets.restorer import *
 from ..nets.architectures import *
 from ..nets.weights import *
+from ..nets.mixing import *
 from ..baselines.frame_finder import *
 from ..baselines.picture import *
 from ..baselines.negadoctor import *
@@ -91,12 +93,14 @@ from ..learn.holes import *
 from ..learn.colour import *
 from ..learn.critic import *
 from ..learn.gan import *
+from ..learn.texture import *
 from ..learn.watch import *
 from ..train.checkpoint import *
 from ..train.log import *
 from ..train.kinds import *
 from ..train.lite_kinds import *
 from ..train.repair_kind import *
+from ..train.texture_kinds import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *

@@ -34,7 +34,8 @@ from ..degrade.mixes import apply_steps, load_mix, Mix, Plan
 from ..degrade.chance import name_hash
 from ..photo.disk import claim, file_hash, sweep, write_beside, write_rows
 from ..photo.errors import PhotoError, RestorerError
-from ..photo.files import find_photos, is_other_photo, is_photo
+from ..photo.files import find_photos, is_other_photo, is_photo, linked_folders
+from ..photo.pack import find_shards, is_pack, unpack_photos
 from ..photo.pixels import to_float, to_uint8
 from ..photo.reading import read_photo
 from ..photo.progress import progress_bar
@@ -128,9 +129,7 @@ def _find(root):
     rows = []
     def closed(e): rows.append(_scan_row(root, e.path, _reason(root, e)))
     files = find_photos(root, closed, lambda name: is_photo(name) or is_other_photo(name))
-    for folder, folders, _ in os.walk(root):
-        rows += [_scan_row(root, Path(folder)/o, 'links to folders are not followed. Copy the folder here, or build from where it is.')
-                 for o in folders if os.path.islink(Path(folder)/o)]
+    rows += [_scan_row(root, o, 'links to folders are not followed. Copy the folder here, or build from where it is.') for o in linked_folders(root)]
     return files, rows
 
 # %% ../../nbs/30_data.dataset.ipynb #770a1aea
@@ -239,7 +238,7 @@ def photos_root(
     root, # Folder that `build_dataset` wrote
 ) -> Path: # Folder that the manifest's `source` column starts from
     "Where the clean photos of a data set lie. Raises DatasetError when they have gone."
-    photos = Path(dataset_info(root)['photos'])
+    photos = Path(root)/dataset_info(root)['photos'] # those of a pack lie in the data set itself
     if photos.is_dir(): return photos
     raise DatasetError(f"the photos of {root} are no longer in {photos}: put them back, or correct `photos` in its dataset.json")
 
@@ -305,7 +304,7 @@ def _check_folders(photos, out):
 # %% ../../nbs/30_data.dataset.ipynb #843c1dcb
 def _rows_before(out, settings, overwrite):
     "Rows (by source) of the run that goes on in `out`; none for a fresh start. Refuses an `out` that holds something else."
-    if not out.exists() or all(o.name.startswith('.') for o in out.iterdir()): return {}
+    if not out.exists() or all(o.name.startswith('.') or o.name == settings.get('photos') for o in out.iterdir()): return {}
     if not (out/'dataset.json').is_file(): raise DatasetError(f"{out} is not empty, and it is no data set: choose a new folder")
     if overwrite: return {}
     before = dataset_info(out)
@@ -333,6 +332,18 @@ def _alone(out):
             yield
     finally:
         with suppress(OSError): out.rmdir() # if nothing was built
+
+# %% ../../nbs/30_data.dataset.ipynb #b8c4410f
+_UNPACKED = 'photos' # folder of a data set for the photos of a pack
+
+def _unpack(pack, out, overwrite, progress):
+    "Unpack a pack into a data set, once; the folder with its photos."
+    folder, names = out/_UNPACKED, {o['name'] for index in find_shards(pack).values() for o in index['photos']}
+    there = find_photos(folder) if folder.exists() else []
+    other = next((o for o in there if o.relative_to(folder).as_posix() not in names), None)
+    if other: raise DatasetError(f"{other} is not in the pack {pack}: remove {folder}, or choose a new folder for the data set")
+    unpack_photos(pack, folder, overwrite, progress)
+    return folder
 
 # %% ../../nbs/30_data.dataset.ipynb #2d3a390d
 @dataclass
@@ -381,7 +392,7 @@ def _write_plan(out, info, rows, rejected, before):
 
 # %% ../../nbs/30_data.dataset.ipynb #b4248942
 def build_dataset(
-    photos, # Folder of clean photos, searched with its subfolders
+    photos, # Folder of clean photos, searched with its subfolders; or a pack of them (`pack_photos`), which is unpacked to `out/photos`
     out, # Folder to write; a new one, or one that an earlier run with the same settings left
     mix='lapaz2021', # What is done to the photos: a `Mix`, the name of one, or a YAML file
     seed:int=0, # Of the split and of every draw
@@ -393,10 +404,10 @@ def build_dataset(
 ) -> BuildSummary:
     """Build a data set from clean photos: manifest, split, and the pairs asked for. Unusable photos go to rejected.csv and the
     run goes on. Raises DatasetError when nothing can be built, or not there, and when the disk is full or read-only: what was
-    written by then is whole, and the same call goes on from there."""
+    written by then is whole, and the same call goes on from there. `PackError` for a pack that cannot be used."""
     start, photos, out = time.perf_counter(), Path(photos).expanduser().absolute(), Path(out).expanduser()
     mix = load_mix(mix)
-    settings = _settings(photos, mix, seed, pairs, valid_share)
+    settings = _settings(_UNPACKED if is_pack(photos) else photos, mix, seed, pairs, valid_share)
     _check_folders(photos, out)
     with _alone(out): counts, written, kept = _build(photos, out, mix, settings, workers, overwrite, progress)
     return BuildSummary(counts, written, kept, time.perf_counter() - start)
@@ -405,6 +416,7 @@ def build_dataset(
 def _build(photos, out, mix, settings, workers, overwrite, progress):
     "Build in a folder that nobody else writes to: the counts, and how many pairs were written and kept."
     before = _rows_before(out, settings, overwrite)
+    if is_pack(photos): photos = _unpack(photos, out, overwrite, progress)
     scan = scan_photos(photos, workers, progress)
     rows = plan_manifest(scan, mix, *(settings[o] for o in ('seed', 'pairs', 'valid_share')))
     rejected = pd.DataFrame([(o['source'], o['reason']) for o in scan if o['reason']], columns=['source', 'reason'])

@@ -36,12 +36,12 @@ class FastPrecision(Callback):
 
 # %% ../../nbs/42_learn.callbacks.ipynb #9c448bff
 def restoring_net(
-    model:nn.Module, # A restorer, a GAN with a `generator`, or either wrapped for several processes
+    model:nn.Module, # A restorer, something around it that calls it `generator` (a GAN, a student, a student in a GAN), or any of them wrapped for several processes
 ) -> nn.Module: # The restorer itself
     "The network in `model` that restores photos."
     model = getattr(model, 'module', model)
-    model = getattr(model, 'generator', model)
-    return getattr(model, 'module', model)
+    while (inner := getattr(model, 'generator', None)) is not None: model = getattr(inner, 'module', inner)
+    return model
 
 # %% ../../nbs/42_learn.callbacks.ipynb #0d77c858
 def warm_decay(

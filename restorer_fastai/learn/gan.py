@@ -208,6 +208,7 @@ def refuse_losses(
 # %% ../../nbs/48_learn.gan.ipynb #40d113f4
 class GanLearner(RestoringLearner):
     "Trains a generator and a critic by turns. Its metrics score the restored photos, not the critic."
+    loss_class = GanLoss # What each side pays, of a model, pixel losses, `weights` and `adversarial`
     def __init__(self,
         dls:DataLoaders, # Batches of (degraded, clean) in [0, 1], at least 64 px
         generator:RestorerNet, # Pretrained with a pixel loss
@@ -226,7 +227,7 @@ class GanLearner(RestoringLearner):
     ):
         gan = RestorerGAN(generator, critic).to(dls.device)
         cbs = [FastPrecision(), TurnTaker(switch_eval=True, show_img=False), ThresholdSwitcher(critic_thresh, max_critic), *L(cbs)]
-        super().__init__(dls, gan, loss_func=GanLoss(gan, as_weighted(loss), weights, adversarial), splitter=gan_splitter, lr=[lr, critic_lr],
+        super().__init__(dls, gan, loss_func=self.loss_class(gan, as_weighted(loss), weights, adversarial), splitter=gan_splitter, lr=[lr, critic_lr],
                          wd=wd, opt_func=opt_func or GAN_ADAM, cbs=cbs, **kwargs)
 
     @property

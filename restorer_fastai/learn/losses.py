@@ -77,10 +77,12 @@ class PerceptualLoss(nn.Module):
         layers:dict|None=None, # Name of a layer -> its share; None: `PERCEPTUAL_LAYERS`
         gram:float=0., # Weight of the Gram matrices' distance beside the features'; fast.ai used 5000
         weights:str|Path|None=None, # Where its ImageNet weights are, see `load_backbone` and `load_lite`
+        relative:bool=False, # Distances as shares of what the clean photo's map is on average: no layer weighs more because its numbers are larger
     ):
         super().__init__()
         if layers is None and isinstance(backbone, str): layers = PERCEPTUAL_LAYERS.get(backbone)
         self.backbone, self.gram = _backbone_of(backbone, weights) if isinstance(backbone, str) else backbone, gram
+        self.relative = relative
         if not layers: raise RestorerError(f"say which layers to compare: {list(self.backbone.layers)}")
         self.backbone.check(layers)
         total = sum(layers.values())
@@ -94,7 +96,7 @@ class PerceptualLoss(nn.Module):
         with torch.no_grad(): wanted = self.backbone(target, self.layers)
         with torch.autocast(pred.device.type, enabled=False):
             pairs = list(zip(self.layers.values(), self.backbone(pred, self.layers), wanted))
-            loss = sum(w*(a - b).abs().mean() for w,a,b in pairs)
+            loss = sum(w*(a - b).abs().mean()/(b.abs().mean() + 1e-6 if self.relative else 1) for w,a,b in pairs)
             return loss if not self.gram else loss + self.gram*sum(w*(gram_matrix(a) - gram_matrix(b)).abs().mean() for w,a,b in pairs)
 
 # %% ../../nbs/40_learn.losses.ipynb #368549c1

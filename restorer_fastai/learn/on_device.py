@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PLAN', 'ON_DEVICE', 'blur_each', 'defocus_each', 'noise_each', 'draw_plan', 'damage_batch', 'PlannedLessons',
-           'DamageOnDevice', 'planned_dls', 'planned_learner']
+           'as_planned', 'DamageOnDevice', 'planned_dls', 'planned_learner']
 
 # %% ../../nbs/43b_learn.on_device.ipynb #43b00003
 import random
@@ -116,16 +116,21 @@ class PlannedLessons(RepairLessons):
         return whole, torch.from_numpy(told.numbers()), whole[:, m:-m, m:-m].contiguous(), torch.from_numpy(plan), self.kinds.index(kind)
 
 # %% ../../nbs/43b_learn.on_device.ipynb #43b00020
+def as_planned(
+    batch, # A batch of `PlannedLessons`
+) -> list: # One of `RepairLessons`: damaged, what is told, clean, PSNR of the damaged ones, number of the kind
+    "Do what is planned, where the batch is."
+    (x, told, clean, plans, kind), m = (o.as_subclass(Tensor) for o in batch), CROP_MARGIN
+    bad = damage_batch(x, plans)[..., m:-m, m:-m].contiguous()
+    return [bad, told, clean, psnr(bad, clean, cap=MAX_DB), kind]
+
 class DamageOnDevice(Callback):
     "Make a batch of `PlannedLessons` one of `RepairLessons`, where the network is."
     order = -50 # before whoever looks at the batch
     def before_batch(self):
         if not isinstance(self.dl.dataset, PlannedLessons): return # what is held out has been damaged by the loader
-        clean, plans, kind = (o.as_subclass(Tensor) for o in self.yb)
-        x, told = (o.as_subclass(Tensor) for o in self.xb)
-        m = CROP_MARGIN
-        bad = damage_batch(x, plans)[..., m:-m, m:-m].contiguous()
-        self.learn.xb, self.learn.yb = (bad, told), (clean, psnr(bad, clean, cap=MAX_DB), kind)
+        done = as_planned([*self.xb, *self.yb])
+        self.learn.xb, self.learn.yb = tuple(done[:2]), tuple(done[2:])
 
 # %% ../../nbs/43b_learn.on_device.ipynb #43b00022
 @delegates(repair_dls)

@@ -16,7 +16,7 @@ from ..photo.errors import RestorerError
 
 # %% ../../nbs/28_nets.architectures.ipynb #e076210d
 EXPECTS = {'rgb': 3, 'rgb+mask': 4, 'luma': 1} # word -> channels that go in; a mask is 1 where nothing is left of the photo
-GIVES = {'rgb': 3, 'luma': 1, 'mask': 1, 'chroma': 2, 'frame': None} # word -> channels that come out; a `Context` has none
+GIVES = {'rgb': 3, 'luma': 1, 'mask': 1, 'chroma': 2, 'frame': None, 'opinions': None} # word -> channels that come out; a `Context` and a critic's opinions have none
 
 @dataclass(frozen=True)
 class NetDescription:
@@ -55,6 +55,7 @@ ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a c
     'defects': 'restorer_fastai.oldphoto.defects:DefectNet',
     'film': 'restorer_fastai.nets.film:FilmNet',
     'repair': 'restorer_fastai.nets.repair:RepairNet',
+    'critic_projected': 'restorer_fastai.nets.projected:ProjectedCritic',
 }
 
 def resolve(

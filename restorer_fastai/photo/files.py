@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PHOTO_TYPES', 'PHOTO_SUFFIXES', 'PHOTO_FORMATS', 'RAW', 'HEIC', 'AVIF', 'JPEG2000', 'JPEG_XL', 'READ_WITH_EXTRA',
            'RAW_SUFFIXES', 'READ_ONLY', 'SAVE_AS', 'COPY_AGAIN', 'TIFF_SIGNS', 'DAMAGED', 'can_read', 'is_photo',
-           'is_other_photo', 'find_photos', 'result_path', 'check_file', 'kind_by_head', 'not_read', 'not_a_photo',
-           'why_left_out', 'left_out']
+           'is_other_photo', 'find_photos', 'linked_folders', 'result_path', 'check_file', 'kind_by_head', 'not_read',
+           'not_a_photo', 'why_left_out', 'left_out']
 
 # %% ../../nbs/03_photo.files.ipynb #277f5175
 import functools, importlib.util, os, re, warnings
@@ -93,6 +93,13 @@ def find_photos(
         if onerror: onerror(e)
         else: warnings.warn(f'{e} Its photos are left out.', stacklevel=2)
     return sorted(found)
+
+# %% ../../nbs/03_photo.files.ipynb #7b21f0c4
+def linked_folders(
+    root, # A folder
+)->list: # Sorted `Path`s
+    "The links to folders below a folder, which `find_photos` does not follow."
+    return sorted(Path(folder)/o for folder, folders, _ in os.walk(root) for o in folders if os.path.islink(Path(folder)/o))
 
 # %% ../../nbs/03_photo.files.ipynb #5cd8e8ef
 def result_path(

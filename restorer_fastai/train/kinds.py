@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIN_SIZE', 'OPTIMISERS', 'FROZEN', 'COIN', 'STAGE_KINDS', 'RecipeError', 'check_choice', 'Stage', 'PartStage',
            'FrameStage', 'ColourStage', 'HolesStage', 'RestoringStage', 'GeneratorStage', 'WithCritic', 'CriticStage',
-           'GanStage', 'kinds_at_hand', 'make_stage']
+           'TakesTurns', 'GanStage', 'kinds_at_hand', 'make_stage']
 
 # %% ../../nbs/52_train.kinds.ipynb #4a0c1687
 import json
@@ -24,6 +24,8 @@ from ..data.loaders import get_dls, VIEWS
 from ..nets.architectures import resolve
 from ..nets.backbone import load_backbone
 from ..nets.critics import CriticNet
+from ..nets.lite import load_lite
+from ..nets.projected import check_critic, new_critic
 from ..nets.restorer import build_network
 from ..nets.weights import load_weights, save_weights
 from ..score.metrics import psnr_metric, RestorationScore, ssim_metric
@@ -365,7 +367,17 @@ def finish(self:GeneratorStage, state, meta):
 # %% ../../nbs/52_train.kinds.ipynb #dbc41bf2
 class WithCritic(Stage):
     "A stage that needs a critic beside the generator."
-    def networks(self, recipe): return super().networks(recipe) | dict(critic=partial(CriticNet, **recipe.critic))
+    def networks(self, recipe): return super().networks(recipe) | dict(critic=partial(new_critic, **recipe.critic))
+
+    def check(self, recipe, earlier):
+        super().check(recipe, earlier)
+        try: check_critic(**recipe.critic)
+        except RestorerError as e: raise RecipeError(f'critic: {e}') from e
+
+    def check_weights(self, recipe):
+        super().check_weights(recipe)
+        imagenet = recipe.critic.get('form') == 'projected' and recipe.critic.get('imagenet', True)
+        if imagenet: load_lite(None if imagenet is True else imagenet)
 
 # %% ../../nbs/52_train.kinds.ipynb #a7a530cd
 @dataclass(frozen=True)
@@ -386,8 +398,20 @@ class CriticStage(WithCritic):
 # %% ../../nbs/52_train.kinds.ipynb #6db5bf8e
 COIN = math.log(2) # the cross-entropy of a critic that tosses a coin
 
+class TakesTurns(WithCritic):
+    "A stage in which the critic and another network learn by turns."
+    def callbacks(self, recipe, state, title, meta):
+        return [TurnLog(), TurnTable(state.run, title), *super().callbacks(recipe, state, title, meta)]
+
+    def columns(self, learn): return learn.turn_table.columns
+
+    def guard(self, state, title, **kwargs):
+        kwargs = dict(payer=lambda learn: 'generator' if learn.turn_taker.gen_mode else 'critic', floors=dict(critic=COIN)) | kwargs
+        return super().guard(state, title, **kwargs)
+
+# %% ../../nbs/52_train.kinds.ipynb #5c1a7e30
 @dataclass(frozen=True)
-class GanStage(WithCritic, RestoringStage):
+class GanStage(TakesTurns, RestoringStage):
     "Generator (rate `lr`) and critic learn against each other by turns."
     norms_at_rest:bool=False # See `NormsAtRest`
     critic_lr:float=2e-4 # The critic's highest learning rate
@@ -398,15 +422,6 @@ class GanStage(WithCritic, RestoringStage):
     rates = 'lr', 'critic_lr', 'critic_thresh', 'max_critic', 'weights'
     titles = RestoringStage.titles | CriticStage.titles
     shown = 'accuracy', 'generator_batches', 'critic_batches'
-
-    def callbacks(self, recipe, state, title, meta):
-        return [TurnLog(), TurnTable(state.run, title), *super().callbacks(recipe, state, title, meta)]
-
-    def columns(self, learn): return learn.turn_table.columns
-
-    def guard(self, state, title, **kwargs):
-        kwargs = dict(payer=lambda learn: 'generator' if learn.turn_taker.gen_mode else 'critic', floors=dict(critic=COIN)) | kwargs
-        return super().guard(state, title, **kwargs)
 
 # %% ../../nbs/52_train.kinds.ipynb #b1a7fcf0
 @patch
@@ -424,6 +439,8 @@ STAGE_KINDS = {o.kind: o for o in (FrameStage, ColourStage, HolesStage, Generato
     'frame_lite': 'restorer_fastai.train.lite_kinds:FrameLiteStage',
     'film': 'restorer_fastai.train.lite_kinds:FilmStage',
     'repair': 'restorer_fastai.train.repair_kind:RepairStage',
+    'repair_critic': 'restorer_fastai.train.texture_kinds:RepairCriticStage',
+    'repair_gan': 'restorer_fastai.train.texture_kinds:RepairGanStage',
     'defects': 'restorer_fastai.oldphoto.defect_training:DefectStage',
     'inpaint': 'restorer_fastai.oldphoto.inpaint_training:InpaintStage',
     'colorize': 'restorer_fastai.oldphoto.colorize_learn:ColorizeStage',

@@ -35,7 +35,7 @@ class Recipe:
     pretrained:bool|str=False # ImageNet weights for its encoder: true, or a local file
     teacher:bool|str=False # ImageNet's SqueezeNet beside the colour stages: true, or a local file; see `Taught`
     start:str|None=None # Weights file of the network that the first stage hands out, to begin with instead of random weights
-    critic:dict=field(default_factory=lambda: dict(nf=128)) # Arguments of `CriticNet`
+    critic:dict=field(default_factory=lambda: dict(nf=128)) # Its form (far, near, projected) and settings: arguments of `new_critic`
     loss:str|dict='mse' # Pixel loss, or a weighted sum: see `get_loss`
     valid_samples:int=64 # Validation photos to score after each epoch
     ema:float|None=None # Decay, such as 0.999, of an average over the generator's steps, which is then scored and handed on
@@ -71,7 +71,7 @@ def without_folders(self:Recipe) -> dict: # As `to_dict`
     "The recipe for a file that is given to others: of the files that it names only the names."
     def bare(d): return {k: Path(v).name if k in NAMES_OF_FILES and isinstance(v, str) else v for k,v in d.items()}
     d = self.to_dict()
-    return bare(d) | dict(stages=[bare(o) for o in d['stages']])
+    return bare(d) | dict(stages=[bare(o) for o in d['stages']], critic=bare(d['critic']))
 
 # %% ../../nbs/53_train.recipe.ipynb #c78a2df0
 def name_of_stage(

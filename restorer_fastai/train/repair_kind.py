@@ -16,6 +16,9 @@ from ..data.loaders import clean_photos
 from ..learn.callbacks import WeightEMA
 from ..learn.on_device import planned_learner, PlannedLessons
 from ..learn.repair import repair_dls, RepairLessons
+from ..learn.texture import LessonLoss, texture_loss
+from ..nets.lite import load_lite
+from ..nets.projected import lite_eyes
 from ..nets.repair import RepairNet
 from .kinds import RecipeError, Stage
 
@@ -29,6 +32,8 @@ class RepairStage(Stage):
     blocks:int=2 # See `RepairNet`
     eps:float=1e-3 # See `RepairLoss`
     every:int=500 # Steps between two looks at what goes badly, see `SharesByGap`
+    feature:float=0. # Weight of what EfficientNet-Lite0 sees beside the pixels, see `texture_loss`
+    imagenet:bool|str=True # Its weights, see `lite_eyes`
     on_device:bool|None=None # Noise and blur are done where the network is, see `PlannedLessons`; None: if that is a GPU
     kind, trains, result = 'repair', ('repair',), 'repair'
     measures = dict(repair_gain='gain', kept_psnr='kept')
@@ -45,8 +50,12 @@ class RepairStage(Stage):
 
     def check(self, recipe, earlier):
         super().check(recipe, earlier)
-        if any(o.kind == 'repair' and (o.widths, o.blocks) != (self.widths, self.blocks) for o in earlier):
+        if any(isinstance(o, RepairStage) and (o.widths, o.blocks) != (self.widths, self.blocks) for o in earlier):
             raise RecipeError('all repair stages of a run train one network: give them the same widths and blocks')
+
+    def check_weights(self, recipe):
+        super().check_weights(recipe)
+        if self.feature and self.imagenet: load_lite(None if self.imagenet is True else self.imagenet)
 
 # %% ../../nbs/52b_train.repair_kind.ipynb #75b9fef5
 @patch
@@ -58,10 +67,18 @@ def loaders(self:RepairStage, recipe, data, seed, device=None):
     return repair_dls(*photos, self.size, self.bs, self.samples, PlannedLessons if planned else RepairLessons, num_workers=recipe.workers, device=device)
 
 @patch
-def learner(self:RepairStage, recipe, nets, dls, **kwargs): return planned_learner(dls, nets['repair'], eps=self.eps, every=self.every, **kwargs)
+def pixel_loss(self:RepairStage): # `WeightedLoss`
+    "What a photo costs: its pixels, and perhaps its features."
+    return texture_loss(self.feature, self.eps, lite_eyes(self.imagenet) if self.feature else None)
+
+@patch
+def learner(self:RepairStage, recipe, nets, dls, **kwargs):
+    learn = planned_learner(dls, nets['repair'], eps=self.eps, every=self.every, **kwargs)
+    if self.feature: learn.loss_func = LessonLoss.of(self.pixel_loss())
+    return learn
 
 @patch
 def finish(self:RepairStage, state, meta):
     "The average is what was scored, and what goes on."
     if average := (state.memories or {}).get('weight_ema'): state.nets['repair'].load_state_dict(average['average'])
-    self.write(state.run/f'repair-{self.size}.safetensors', state.nets['repair'], meta)
+    self.write(state.run/f'{self.kind}-{self.size}.safetensors', state.nets['repair'], meta)
