@@ -8,7 +8,8 @@ With `--quick` it takes minutes: two photos a row, of your folders or, without a
 (`HELD_OUT` of 08_photo.samples). Two photos say whether the installation works, and in which direction a change goes, not how good a network is.
 
 Photos are folders of clean photos, NAME=FOLDER. CBSD68 are the 68 colour photos of the BSDS300 test set that denoisers are compared on; with a manifest
-(`--manifest data/manifest.csv`) only the photos of its validation split are taken from the other folders. LPIPS needs ImageNet's SqueezeNet (`--weights`),
+(`--manifest data/manifest.csv`) only the photos of its validation split are taken from the other folders, or those that a list names (`benchmarks/data/held_out.csv`,
+which holds out whole sources; networks from before it have seen some of them: MODEL_CARD.md). LPIPS needs ImageNet's SqueezeNet (`--weights`),
 irregular holes NVIDIA's test masks (`--masks`); without them LPIPS is left out, and holes are random strokes. Stopped, it goes on where it was. What is done
 to the photos, and what must be reached, are the tasks of 36_score.tasks; what the numbers mean stands under the table.
 
@@ -39,10 +40,16 @@ def named(pairs, what):
     return dict(o.split('=', 1) for o in pairs)
 
 
-def held_out(folder, manifest, tmp):
-    "A folder of links to the photos of the validation split."
+def files_of(manifest, split=None):
+    "Paths of the photos that a manifest knows, or of one side of its split; or of a list of photos to hold out."
     rows = pd.read_csv(manifest)
-    names = {Path(o).name for o in rows[rows.split == 'valid'].source}
+    if 'split' not in rows: return [Path(o) for o in rows.name]
+    return [Path(o) for o in (rows if split is None else rows[rows.split == split]).source]
+
+
+def held_out(folder, manifest, tmp):
+    "A folder of links to the photos that are held out."
+    names = {o.name for o in files_of(manifest, 'valid')}
     tmp.mkdir()
     for path in find_photos(folder):
         if path.name in names: (tmp/path.name).symlink_to(path.resolve())
@@ -55,7 +62,7 @@ def main(
     out:Annotated[Path, typer.Option(help='Where OUT.csv and OUT.md go')]=Path('benchmark'),
     tasks:Annotated[Optional[str], typer.Option(help='Names of tasks, with commas between; those of the benchmark when not given')]=None,
     limit:Annotated[Optional[str], typer.Option(help='Photos of each set: a number, or like 20,noise_25=68')]=None,
-    manifest:Annotated[Optional[Path], typer.Option(help="A data set's manifest.csv: only held-out photos of folders that it knows")]=None,
+    manifest:Annotated[Optional[Path], typer.Option(help="A data set's manifest.csv, or a list of held-out photos: only those of folders that it knows")]=None,
     masks:Annotated[Optional[Path], typer.Option(help='Folder of irregular masks, white = hole')]=None,
     weights:Annotated[Optional[Path], typer.Option(help="SqueezeNet's ImageNet weights for LPIPS, a file or folder")]=None,
     seed:int=0,
@@ -71,7 +78,7 @@ def main(
     with tempfile.TemporaryDirectory() as tmp:
         sets = named(photos, '--photos') if photos else dict(samples=copy_samples(Path(tmp)/'samples')/'held_out')
         if manifest:
-            known = {Path(o).name for o in pd.read_csv(manifest).source}
+            known = {o.name for o in files_of(manifest)}
             sets = {k: held_out(v, manifest, Path(tmp)/str(i)) if any(p.name in known for p in find_photos(v)) else v for i,(k,v) in enumerate(sets.items())}
         options = dict(limit=limits, masks=masks, seed=seed, weights=weights)
         rows = run_benchmark(nets, sets, out.with_suffix('.csv'), tasks.split(',') if tasks else None, **options)

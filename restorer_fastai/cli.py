@@ -145,10 +145,11 @@ def build(
     pairs:Annotated[str, typer.Option(help='Photos written to disk: all, valid or none (the others are damaged anew while training)')]='all',
     valid_share:Annotated[float, typer.Option(help='Share of the photos to hold out, from 0 up to 1')]=0.1,
     overwrite:Annotated[bool, typer.Option('--overwrite', help='Replace a data set that was built with other settings')]=False,
+    held_out:Annotated[Path, typer.Option(help='Hold out the photos that this CSV file names (column `name`), and not a share by lot')]=None,
 ):
     "Damage clean photos: a data set of damaged and clean pairs. Started again, it goes on where it was stopped."
     from restorer_fastai.data.dataset import build_dataset
-    summary = build_dataset(photos, out, mix, seed, workers, pairs, valid_share, overwrite)
+    summary = build_dataset(photos, out, mix, seed, workers, pairs, valid_share, overwrite, held_out=held_out)
     typer.echo(summary)
     if summary.counts['rejected'] > summary.counts['duplicates']: raise typer.Exit(2)
 

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['MIN_SIDE', 'MANIFEST_COLUMNS', 'PNG_LEVEL', 'DATASET_FORMAT', 'DatasetError', 'pixel_hash', 'look_hash',
-           'group_alike', 'scan_photos', 'split_valid', 'plan_manifest', 'dataset_info', 'photos_root', 'dataset_mix',
-           'read_manifest', 'render_pair', 'BuildSummary', 'build_dataset', 'check_dataset']
+           'group_alike', 'scan_photos', 'split_valid', 'read_held_out', 'listed_valid', 'plan_manifest',
+           'dataset_info', 'photos_root', 'dataset_mix', 'read_manifest', 'render_pair', 'BuildSummary',
+           'build_dataset', 'check_dataset']
 
 # %% ../../nbs/30_data.dataset.ipynb #d3a30e98
 import hashlib
@@ -19,7 +20,7 @@ from fractions import Fraction
 from functools import partial
 from math import floor
 from operator import itemgetter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -171,6 +172,28 @@ def split_valid(
         if len(ks) <= room - len(valid): valid.update(ks)
     return valid
 
+# %% ../../nbs/30_data.dataset.ipynb #30a00002
+def read_held_out(
+    path, # A CSV file with a column `name`: file names of photos, or their paths below the folder of photos
+) -> list: # Sorted names
+    "Which photos are to be held out, whatever the lot says. Raises DatasetError for a file without them."
+    try: names = pd.read_csv(path, dtype=str, keep_default_na=False).name
+    except (OSError, ValueError, AttributeError) as e:
+        raise DatasetError(f"{path} is no list of photos to hold out ({e}): give a CSV file with a column `name`") from e
+    return sorted({o for o in names if o})
+
+def listed_valid(
+    keys:list, # `pixel_hash` of each photo
+    groups:list, # Group of each photo, as `group_alike` gives it
+    sources:list, # Path of each photo below its folder
+    names:list, # What `read_held_out` gave
+) -> set: # Keys of the photos held out
+    "The photos of a list; what looks like one of them goes with it. Raises DatasetError when the list names none of the photos."
+    names = set(names)
+    held = {g for g, o in zip(groups, sources) if o in names or PurePosixPath(o).name in names}
+    if not held: raise DatasetError(f"none of the {len(names)} photos that are to be held out is there: look at the names in the list")
+    return {k for k, g in zip(keys, groups) if g in held}
+
 # %% ../../nbs/30_data.dataset.ipynb #30c2e68a
 MANIFEST_COLUMNS = ('source', 'sha256', 'split', 'base', 'mild', 'heavy', 'parameters', 'seed', 'input', 'target')
 
@@ -179,12 +202,14 @@ def plan_manifest(
     mix:Mix, # What is done to the photos
     seed:int=0, # Of the split and of every draw
     pairs:str='all', # Photos that get files on disk: 'all', 'valid' or 'none'
-    valid_share:float=0.1, # Share of the photos to hold out, in [0, 1)
+    valid_share:float|None=0.1, # Share of the photos to hold out, in [0, 1)
+    held_out:list=None, # Names of those to hold out instead, see `read_held_out`
 ) -> pd.DataFrame: # One row a usable photo, columns `MANIFEST_COLUMNS`
     "Decide everything about a data set: each photo's side of the split and what is done to it."
     good = [o for o in scan if not o['reason']]
     keys = [o['pixels'] for o in good]
-    valid = split_valid(keys, group_alike([o['look'] for o in good]), valid_share, seed)
+    groups = group_alike([o['look'] for o in good])
+    valid = split_valid(keys, groups, valid_share, seed) if held_out is None else listed_valid(keys, groups, [o['source'] for o in good], held_out)
     plans = mix.assign(keys, seed)
     rows = [_row(o, 'valid' if k in valid else 'train', plans[k], pairs) for o,k in zip(good, keys)]
     return pd.DataFrame(rows, columns=MANIFEST_COLUMNS)
@@ -289,12 +314,12 @@ def _write_pair(out, photos, row):
 # %% ../../nbs/30_data.dataset.ipynb #110b3b8e
 DATASET_FORMAT = 1 # of the folder; grows when its meaning changes
 
-def _settings(photos, mix, seed, pairs, valid_share):
+def _settings(photos, mix, seed, pairs, valid_share, held_out=None):
     "What must agree for a run to go on from another."
     if pairs not in ('all', 'valid', 'none'): raise DatasetError(f"pairs={pairs!r}: choose all, valid or none")
     if not 0 <= valid_share < 1: raise DatasetError(f"valid_share={valid_share}: choose a share of at least 0 and below 1")
     return dict(format=DATASET_FORMAT, version=__version__, photos=str(photos), mix=mix.name, mix_content=mix.to_dict(),
-                seed=int(seed), pairs=pairs, valid_share=valid_share)
+                seed=int(seed), pairs=pairs, **(dict(valid_share=valid_share) if held_out is None else dict(valid_share=None, held_out=read_held_out(held_out))))
 
 def _check_folders(photos, out):
     "Building would find its own files among the photos, or tidy up the photos among its own files."
@@ -309,7 +334,7 @@ def _rows_before(out, settings, overwrite):
     if overwrite: return {}
     before = dataset_info(out)
     differ = [k for k,v in settings.items() if before.get(k) != v]
-    differ = ', '.join(k if k == 'mix_content' else f'{k} (was {before.get(k)}, now {settings[k]})' for k in differ)
+    differ = ', '.join(k if k in ('mix_content', 'held_out') else f'{k} (was {before.get(k)}, now {settings[k]})' for k in differ)
     if differ: raise DatasetError(f"{out} was built with another {differ}. Choose a new folder, or replace it with `--overwrite`")
     return {o['source']: o for o in read_manifest(out).to_dict('records')} if (out/'manifest.csv').is_file() else {}
 
@@ -401,13 +426,14 @@ def build_dataset(
     valid_share:float=0.1, # Share of the photos to hold out, in [0, 1)
     overwrite:bool=False, # Replace a data set that was built with other settings?
     progress:bool=True, # Show bars with the time left?
+    held_out=None, # A CSV file that names the photos to hold out, see `read_held_out`; then `valid_share` means nothing
 ) -> BuildSummary:
     """Build a data set from clean photos: manifest, split, and the pairs asked for. Unusable photos go to rejected.csv and the
     run goes on. Raises DatasetError when nothing can be built, or not there, and when the disk is full or read-only: what was
     written by then is whole, and the same call goes on from there. `PackError` for a pack that cannot be used."""
     start, photos, out = time.perf_counter(), Path(photos).expanduser().absolute(), Path(out).expanduser()
     mix = load_mix(mix)
-    settings = _settings(_UNPACKED if is_pack(photos) else photos, mix, seed, pairs, valid_share)
+    settings = _settings(_UNPACKED if is_pack(photos) else photos, mix, seed, pairs, valid_share, held_out)
     _check_folders(photos, out)
     with _alone(out): counts, written, kept = _build(photos, out, mix, settings, workers, overwrite, progress)
     return BuildSummary(counts, written, kept, time.perf_counter() - start)
@@ -418,7 +444,7 @@ def _build(photos, out, mix, settings, workers, overwrite, progress):
     before = _rows_before(out, settings, overwrite)
     if is_pack(photos): photos = _unpack(photos, out, overwrite, progress)
     scan = scan_photos(photos, workers, progress)
-    rows = plan_manifest(scan, mix, *(settings[o] for o in ('seed', 'pairs', 'valid_share')))
+    rows = plan_manifest(scan, mix, *(settings.get(o) for o in ('seed', 'pairs', 'valid_share', 'held_out')))
     rejected = pd.DataFrame([(o['source'], o['reason']) for o in scan if o['reason']], columns=['source', 'reason'])
     if rows.empty: raise DatasetError(f"no photo below {photos} can be used; the first: {': '.join(rejected.iloc[0])}")
     counts = _counts(rows, rejected)

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from ..data.loaders import clean_photos
 from ..learn.callbacks import WeightEMA
 from ..learn.on_device import planned_learner, PlannedLessons
-from ..learn.repair import repair_dls, RepairLessons
+from ..learn.repair import in_memory, repair_dls, RepairLessons
 from ..learn.texture import LessonLoss, texture_loss
 from ..nets.lite import load_lite
 from ..nets.projected import lite_eyes
@@ -34,6 +34,7 @@ class RepairStage(Stage):
     every:int=500 # Steps between two looks at what goes badly, see `SharesByGap`
     feature:float=0. # Weight of what EfficientNet-Lite0 sees beside the pixels, see `texture_loss`
     imagenet:bool|str=True # Its weights, see `lite_eyes`
+    memory:float=1000. # Megabytes of photos that are kept decoded, see `in_memory`
     on_device:bool|None=None # Noise and blur are done where the network is, see `PlannedLessons`; None: if that is a GPU
     kind, trains, result = 'repair', ('repair',), 'repair'
     measures = dict(repair_gain='gain', kept_psnr='kept')
@@ -61,10 +62,10 @@ class RepairStage(Stage):
 @patch
 def loaders(self:RepairStage, recipe, data, seed, device=None):
     set_seed(seed) # a loader's own random generator is drawn when it is made
-    photos = clean_photos(data, None, recipe.valid_samples, recipe.seed)
+    train, valid = clean_photos(data, None, recipe.valid_samples, recipe.seed)
     device = torch.device(device or default_device())
     planned = device.type == 'cuda' if self.on_device is None else self.on_device
-    return repair_dls(*photos, self.size, self.bs, self.samples, PlannedLessons if planned else RepairLessons, num_workers=recipe.workers, device=device)
+    return repair_dls(in_memory(train, self.memory), valid, self.size, self.bs, self.samples, PlannedLessons if planned else RepairLessons, num_workers=recipe.workers, device=device)
 
 @patch
 def pixel_loss(self:RepairStage): # `WeightedLoss`
