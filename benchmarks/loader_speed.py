@@ -33,8 +33,8 @@ from fastai.torch_core import default_device, set_seed
 from restorer_fastai.data.loaders import get_dls
 from restorer_fastai.data.dataset import build_dataset
 from restorer_fastai.learn.generator import generator_learner
-from restorer_fastai.learn.on_device import damage_batch, planned_learner, PlannedLessons
-from restorer_fastai.learn.repair import CROP_MARGIN, repair_dls, RepairLessons
+from restorer_fastai.learn.on_device import as_planned, planned_learner, PlannedLessons
+from restorer_fastai.learn.repair import repair_dls, RepairLessons
 from restorer_fastai.nets.blocks import bf16_is_fast
 from restorer_fastai.photo.files import find_photos
 from restorer_fastai.train.recipe import load_recipe
@@ -92,16 +92,14 @@ def repair_table(files, sizes, bs, workers, seconds, device):
             dls = repair_dls(files, files[:2], size, bs, 10**5, lessons, num_workers=workers, device=device)
             batches = iter(dls.train)
             rates.append(rate_of(lambda: next(batches), bs, seconds))
-        *x, clean, plans, kind = next(batches)
+        batch = next(batches)
+        damage = rate_of(lambda: as_planned(batch), bs, seconds)
+        bad, told, *truth = as_planned(batch)
         learn = planned_learner(dls)
         learn.create_opt()
-        computes = learn.fast_precision
-        computes.before_fit()
-        damage = rate_of(lambda: damage_batch(x[0].as_subclass(torch.Tensor), plans.as_subclass(torch.Tensor)), bs, seconds)
-        m = CROP_MARGIN
-        before = torch.zeros(len(clean), device=device)
+        learn.fast_precision.before_fit()
         def step():
-            learn.loss_func(learn.model(x[0][..., m:-m, m:-m], x[1]), clean, before, kind).backward()
+            learn.loss_func(learn.model(bad, told), *truth).backward()
             learn.opt.step()
             learn.opt.zero_grad()
         trains = rate_of(step, bs, seconds)

@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['PLAN', 'ON_DEVICE', 'blur_each', 'defocus_each', 'noise_each', 'draw_plan', 'damage_batch', 'PlannedLessons',
-           'as_planned', 'DamageOnDevice', 'planned_dls', 'planned_learner']
+           'as_planned', 'DamageOnDevice', 'planned_learner']
 
 # %% ../../nbs/43b_learn.on_device.ipynb #43b00003
-import random
 import numpy as np
 import torch
 from fastai.callback.core import Callback
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from ..degrade.estimate import CLEAN, Done
 from .learner import RestoringLearner
-from .repair import CROP_MARGIN, clean_crop, draw_blur, draw_noise, jittered, joined, repair_dls, repair_learner, repair_lesson, RepairLessons
+from .repair import CROP_MARGIN, draw_blur, ESTIMATED, draw_noise, jittered, joined, repair_learner, repair_lesson, RepairLessons
 from ..score.metrics import MAX_DB, psnr
 
 # %% ../../nbs/43b_learn.on_device.ipynb #43b00006
@@ -101,19 +100,17 @@ def damage_batch(
 class PlannedLessons(RepairLessons):
     "`RepairLessons` whose noise and blur are only planned: (crop with its margin, what is told, clean crop, plan, number of the kind)."
     def __getitem__(self, i):
-        rng = np.random.default_rng(random.getrandbits(64))
-        shares = (self.shares/self.shares.sum()).numpy()
-        kind = self.kinds[int(rng.choice(len(shares), p=shares))]
-        clean = clean_crop(self.photos[rng.integers(len(self.photos))], self.size, rng)
-        if kind in ON_DEVICE and rng.random() >= .1: return self._planned(clean, kind, rng)
-        bad, told, clean = repair_lesson(clean, kind, rng)
-        return F.pad(bad, 4*(CROP_MARGIN,)), told, clean, torch.zeros(len(PLAN)), self.kinds.index(kind)
+        rng, kind, clean = self._drawn(i)
+        could_wait = self.kinds[kind] in ON_DEVICE
+        if could_wait and rng.random() >= ESTIMATED: return *self._planned(clean, self.kinds[kind], rng), kind
+        bad, told, clean = repair_lesson(clean, self.kinds[kind], rng, estimated=1. if could_wait else ESTIMATED)
+        return F.pad(bad, 4*(CROP_MARGIN,)), told, clean, torch.zeros(len(PLAN)), kind
 
     def _planned(self, clean, kind, rng):
         plan, done = draw_plan(kind, rng)
         told, whole = jittered(done, rng), torch.from_numpy(np.ascontiguousarray(clean.transpose(2, 0, 1)))
         m = CROP_MARGIN
-        return whole, torch.from_numpy(told.numbers()), whole[:, m:-m, m:-m].contiguous(), torch.from_numpy(plan), self.kinds.index(kind)
+        return whole, torch.from_numpy(told.numbers()), whole[:, m:-m, m:-m].contiguous(), torch.from_numpy(plan)
 
 # %% ../../nbs/43b_learn.on_device.ipynb #43b00020
 def as_planned(
@@ -133,18 +130,9 @@ class DamageOnDevice(Callback):
         self.learn.xb, self.learn.yb = tuple(done[:2]), tuple(done[2:])
 
 # %% ../../nbs/43b_learn.on_device.ipynb #43b00022
-@delegates(repair_dls)
-def planned_dls(
-    train:list, # Photos to learn from, see `RepairLessons`
-    valid:list, # Photos that are held out; their lessons are damaged by the loader, once and for all
-    **kwargs
-) -> DataLoaders: # For `planned_learner`
-    "`repair_dls` whose noise and blur are left to the device."
-    return repair_dls(train, valid, lessons=PlannedLessons, **kwargs)
-
 @delegates(repair_learner)
 def planned_learner(
-    dls:DataLoaders, # See `planned_dls`
+    dls:DataLoaders, # See `repair_dls`, with `lessons=PlannedLessons`
     net=None, # See `repair_learner`
     cbs=None, # More callbacks
     **kwargs

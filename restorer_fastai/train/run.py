@@ -70,11 +70,11 @@ def run_stage(
         stage.fit(learn, recipe, state.epoch)
 
 # %% ../../nbs/55_train.run.ipynb #41e02d37
-def _same_data(text, data):
+def _same_data(text, at, manifest):
     "Does a run's recipe.yaml name this data set? Older files know only where it was."
     first, second, *_ = text.split('\n') + ['']
     name, _, known = second.partition(': ')
-    return known == _fingerprint(data) if name == '# its manifest' else first == _at(data)
+    return known == manifest if name == '# its manifest' else first == at
 
 def _at(data): return f'# data set: {Path(data).resolve()}'
 def _fingerprint(data): # which pairs lie on the disk is no matter
@@ -88,15 +88,15 @@ def claim_run(
     say=print, # Is told when the data set lies elsewhere by now
 ):
     "Note recipe and data set in the run's folder. Raises RecipeError when what stands there cannot go on with them."
-    path = run/'recipe.yaml'
+    path, at, manifest = run/'recipe.yaml', _at(data), _fingerprint(data)
     if path.exists():
         text = path.read_text(encoding='utf-8')
         stage, begun = (saved['stage'], bool(saved['epoch'] or saved['batch'])) if saved else (0, False)
-        if not _same_data(text, data) or not can_follow(recipe, recipe_from_dict(yaml.safe_load(text), path), stage, begun):
+        if not _same_data(text, at, manifest) or not can_follow(recipe, recipe_from_dict(yaml.safe_load(text), path), stage, begun):
             raise RecipeError(f"{run} holds a run with another recipe or data set (see {path}): choose another folder, or delete it")
-        if text.split('\n')[0] != _at(data): say(f'{run}: its data set lies in {Path(data).resolve()} by now')
+        if text.split('\n')[0] != at: say(f'{run}: its data set lies in {Path(data).resolve()} by now')
     run.mkdir(parents=True, exist_ok=True)
-    with writing(path) as tmp: tmp.write_text(f'{_at(data)}\n# its manifest: {_fingerprint(data)}\n' + yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding='utf-8')
+    with writing(path) as tmp: tmp.write_text(f'{at}\n# its manifest: {manifest}\n' + yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding='utf-8')
 
 # %% ../../nbs/55_train.run.ipynb #e53d6a71
 def fresh_networks(
@@ -217,9 +217,9 @@ def _deadline(minutes):
     if not minutes > 0: raise RecipeError(f'minutes={minutes:g}: a run needs more than none')
     return time.monotonic() + 60*minutes
 
-def _stopped(recipe, state, minutes, progress):
+def _stopped(recipe, state, minutes, say):
     "Say where a run stands that was out of time."
-    if progress: print(f'{state.run}: stopped after {minutes:g} minutes, in stage {stage_name(recipe, state.stage)}, epoch {state.epoch + 1}, batch {state.batch}; the same command goes on from there')
+    say(f'{state.run}: stopped after {minutes:g} minutes, in stage {stage_name(recipe, state.stage)}, epoch {state.epoch + 1}, batch {state.batch}; the same command goes on from there')
 
 def try_report(
     run:Path, # Folder of the run
@@ -254,7 +254,7 @@ def train(
         try: train_stage(recipe, state, data, device, progress, deadline)
         except OutOfTime: pass
         try_report(run)
-        if time.monotonic() >= deadline and state.stage < len(recipe.stages): return _stopped(recipe, state, minutes, progress)
+        if time.monotonic() >= deadline and state.stage < len(recipe.stages): return _stopped(recipe, state, minutes, say)
     model = finish_run(recipe, state, data)
     try_report(run)
     return model
