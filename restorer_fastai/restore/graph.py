@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..photo.disk import write_beside
-from ..nets.blocks import InFloat32, bf16_is_fast
+from ..nets.blocks import InFloat32, bf16_is_fast, computing_in
 from ..nets.film import FILM_KNOTS, finer_curves
-from ..nets.restorer import FindsHoles, Repairs, RestorerNet, parts_of, plain_copy
+from ..nets.frame import colour_transform
+from ..nets.restorer import FindsHoles, Repairs, RestorerNet, parts_of, plain_copy, shared_repair, shares_work
 from ..nets.unet import ResNetBlock
 from ..nets.weights import content_hash
 from ..photo.errors import WeightsError
@@ -106,7 +107,8 @@ class _Graph(nn.Module):
     "The folded network with tensors only, for tracing."
     def __init__(self, net): super().__init__(); self.net = net
     def forward(self, photo, vector=None, done=None):
-        return self.net.repair(photo, vector, filled=True, done=done)
+        if not shares_work(self.net): return self.net.repair(photo, vector, filled=True, done=done)
+        return self.net.unet_repairs(photo if vector is None else colour_transform(photo, vector))
 
 # %% ../../nbs/58_restore.graph.ipynb #f71ea6a2
 def _trace(net):
@@ -114,7 +116,7 @@ def _trace(net):
     graph, h, w = _Graph(fold_norms(net).cpu()), torch.export.Dim('h', min=2, max=2**11), torch.export.Dim('w', min=2, max=2**11)
     inputs, sizes = dict(photo=torch.zeros(1, 3, 64, 96)), dict(photo={2: 32*h, 3: 32*w})
     if net.looker is not None: inputs['vector'], sizes['vector'] = torch.zeros(1, 6*_knots(net) + 15), {}
-    if net.repairer is not None:
+    if net.repairer is not None and not shares_work(net):
         from restorer_fastai.degrade.estimate import DONE_NUMBERS # here: OpenCV takes a moment to load
         inputs['done'], sizes['done'] = torch.zeros(1, DONE_NUMBERS), {}
     with warnings.catch_warnings():
@@ -144,20 +146,27 @@ class GraphNet(FindsHoles):
     def __init__(self,
         net, # `RestorerNet` the graph was made of
         compiled, # `openvino.CompiledModel`
+        dtype:torch.dtype, # What the graph computes in, and the part that is told what was done beside it
     ):
         super().__init__()
         for name, part in parts_of(net).items(): setattr(self, name, part)
-        self.compiled = compiled
+        self.compiled, self.shares_work, self.repair_dtype = compiled, shares_work(net), None if dtype == torch.float32 else dtype
+
+    def _run(self, x, *inputs):
+        request = self.compiled.create_infer_request() # its own, for two threads may restore at once
+        return torch.from_numpy(request.infer([t.contiguous().numpy() for t in (x, *inputs)], share_inputs=True)[0].copy())
 
     def forward(self,
         x:Tensor, # (1, 3, H, W) in [0, 1]; H and W multiples of 32
         context, # What `look` returned
     ) -> Tensor: # (1, 3, H, W), about [0, 1]
         "Restore a photo, crop or tile whose holes are filled, whatever the context says."
-        inputs = [x] if context.vector is None else [x, finer_curves(context.vector, _knots(self))]
-        if self.repairer is not None: inputs.append(self.repairer.numbers(x, context.done))
-        request = self.compiled.create_infer_request() # its own, for two threads may restore at once
-        return torch.from_numpy(request.infer([t.contiguous().numpy() for t in inputs], share_inputs=True)[0].copy())
+        vector = [] if context.vector is None else [finer_curves(context.vector, _knots(self))]
+        if self.repairer is None: return self._run(x, *vector)
+        turned = x if context.vector is None else colour_transform(x, context.vector)
+        numbers = self.repairer.numbers(turned, context.done)
+        if not self.shares_work: return self._run(x, *vector, numbers)
+        with computing_in(x.device, self.repair_dtype): return shared_repair(turned, numbers, lambda _: self._run(x, *vector), self.repairer.repair)
 
 # %% ../../nbs/58_restore.graph.ipynb #cb6ccb8d
 def _openvino():
@@ -184,7 +193,7 @@ def load_graph(
     if dtype is None: dtype = torch.bfloat16 if bf16_is_fast('cpu') else torch.float32
     precision = {torch.float32: 'f32', torch.bfloat16: 'bf16'}[dtype]
     settings = dict(PERFORMANCE_HINT='LATENCY', INFERENCE_NUM_THREADS=threads or torch.get_num_threads(), INFERENCE_PRECISION_HINT=precision)
-    return GraphNet(net, openvino.Core().compile_model(str(path), 'CPU', settings)).eval()
+    return GraphNet(net, openvino.Core().compile_model(str(path), 'CPU', settings), dtype).eval()
 
 # %% ../../nbs/58_restore.graph.ipynb #34fb03ec
 def _cast_once(net, dtype):
