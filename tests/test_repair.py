@@ -10,7 +10,7 @@ from restorer_fastai.degrade.damage import add_gaussian_noise
 from restorer_fastai.degrade.estimate import Done, estimate_done
 from restorer_fastai.nets.mixing import mix_weights
 from restorer_fastai.nets.repair import RepairNet
-from restorer_fastai.nets.restorer import NetConfig, build_network
+from restorer_fastai.nets.restorer import NetConfig, RestorerNet, build_network
 from restorer_fastai.nets.weights import describe_part, save_parts, save_weights
 from restorer_fastai.photo.errors import RestorerError
 from restorer_fastai.photo.pixels import to_float, to_uint8
@@ -38,6 +38,17 @@ def weights(tmp_path_factory):
     save_weights(folder/'repairer.safetensors', talkative(), packed=True)
     parts = [describe_part(folder/'main.safetensors', 'restorer'), describe_part(folder/'repairer.safetensors', 'repair', into='restorer.repairer')]
     return save_parts(folder/'parts.json', parts)
+
+@pytest.fixture(scope='module')
+def shared(weights):
+    "A manifest of a U-Net with a head, and beside it the repair network."
+    torch.manual_seed(0)
+    net = build_network(NetConfig('resnet18', norm='batch', residual=True, head=16))
+    for p in net.head.parameters():
+        if not p.any(): torch.nn.init.normal_(p, std=.05)
+    save_weights(weights.parent/'unet.safetensors', net)
+    parts = [describe_part(weights.parent/'unet.safetensors', 'restorer'), describe_part(weights.parent/'repairer.safetensors', 'repair', into='restorer.repairer')]
+    return save_parts(weights.parent/'shared.json', parts)
 
 @pytest.fixture(scope='module')
 def load(weights): return partial(Restorer.load, weights, device='cpu', tile=128, overlap=32)
@@ -82,6 +93,29 @@ def test_a_graph_is_told_too(load, tmp_path):
     graph = load().export_onnx(tmp_path/'net.onnx')
     fast = load().faster(graph, dtype=torch.float32)
     for told in (None, dict(noise=40, quality=10)): assert apart(fast.restore(PHOTO, told=told), load().restore(PHOTO, told=told)) < .05
+
+EXACTLY = dict(noise=0, blur=0, impulses=0, quality=100) # nothing is left to chance
+
+@pytest.mark.parametrize('told, unet, repairer', [({}, 0, 1), (dict(quality=20), 0, 1), (dict(noise=30), 1, 0), (dict(blur=2), 1, 0), (dict(impulses=.03), 1, 0), (dict(noise=8), 1, 1), (dict(noise=30, quality=20), 0, 1)])
+def test_two_share_the_work_and_nobody_works_in_vain(shared, monkeypatch, told, unet, repairer):
+    restorer, asked = Restorer.load(shared, device='cpu', tile=256), dict(unet_repairs=0, told_repairs=0)
+    for name in asked:
+        def listen(self, *args, name=name, real=getattr(RestorerNet, name)):
+            asked[name] += 1
+            return real(self, *args)
+        monkeypatch.setattr(RestorerNet, name, listen)
+    restored = restorer.restore(PHOTO, 'photo', told=EXACTLY | told)
+    assert apart(restored, PHOTO) > .5 and [o > 0 for o in asked.values()] == [unet, repairer]
+
+@pytest.mark.parametrize('told', [dict(quality=20), dict(noise=30), dict(noise=8)])
+def test_two_share_the_work_in_all_forms(shared, tmp_path, told):
+    def restored(r): return r.restore(PHOTO, 'photo', told=EXACTLY | told)
+    def again(): return Restorer.load(shared, device='cpu', tile=256)
+    plain = restored(again())
+    assert apart(restored(again().faster(dtype=torch.float32)), plain) < .01
+    assert apart(restored(again().faster(dtype=torch.bfloat16)), plain) < 1
+    if needs_extra.args[0]: return
+    assert apart(restored(again().faster(again().export_onnx(tmp_path/'net.onnx'), dtype=torch.float32)), plain) < .05
 
 def test_one_photo_of_a_batch_is_told_one_thing():
     net, x = talkative().eval(), torch.rand(2, 3, 32, 64)

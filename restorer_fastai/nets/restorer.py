@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ARCHS', 'NORMS', 'SHARED_NOISE', 'SHARED_BLUR', 'SURE_BLUR', 'NOISY_BLUR', 'UNET_SALT', 'PARTS', 'ADDED', 'NetConfig',
            'DetailHead', 'end_at_half_size', 'end_at_full_size', 'unet_share', 'shared_repair', 'FindsHoles', 'Repairs',
-           'parts_of', 'shares_work', 'RestorerNet', 'build_network', 'plain_restorer', 'plain_network', 'plain_copy']
+           'parts_of', 'RestorerNet', 'build_network', 'plain_restorer', 'plain_network', 'plain_copy']
 
 # %% ../../nbs/27_nets.restorer.ipynb #a2a54c30
 import inspect, warnings
@@ -168,6 +168,9 @@ class FindsHoles(LooksFirst):
 class Repairs(FindsHoles):
     "What a network does once it has looked. Its parts: `repairer` (told what was done), `holes`, `unet` and `head`, each of them or None; `mean` and `std`, and whether it is `residual`."
     unet_rests = False # Does the head work alone?
+    @property
+    def shares_work(self) -> bool: return self.unet is not None and self.repairer is not None # then `shared_repair` says who does what
+
     def repair(self,
         x:Tensor, # (N, 3, H, W) in [0, 1]; H and W multiples of 32
         vector:Tensor|None=None, # Of the `Context`
@@ -179,7 +182,7 @@ class Repairs(FindsHoles):
         if self.holes is not None and not filled: x = fill_holes(x, self.find_holes(x))
         if self.repairer is None: return x if self.unet is None else self.unet_repairs(x)
         numbers = self.repairer.numbers(x, done)
-        return self.told_repairs(x, numbers) if self.unet is None else shared_repair(x, numbers, self.unet_repairs, self.told_repairs)
+        return shared_repair(x, numbers, self.unet_repairs, self.told_repairs) if self.shares_work else self.told_repairs(x, numbers)
 
     def told_repairs(self,
         x:Tensor, # (N, 3, H, W) in [0, 1]; H and W multiples of 32
@@ -207,12 +210,6 @@ def parts_of(
 ) -> dict: # Name -> the network, or None
     "The networks that a network is made of."
     return {name: getattr(net, name, None) for name in (*PARTS, *ADDED)}
-
-def shares_work(
-    net:nn.Module, # A `RestorerNet`, or what was made of one
-) -> bool:
-    "Has it a U-Net and, beside it, a part that is told what was done? Then `shared_repair` says who does what."
-    return net.unet is not None and net.repairer is not None
 
 # %% ../../nbs/27_nets.restorer.ipynb #88bd9835
 class RestorerNet(Repairs):

@@ -17,7 +17,7 @@ from ..photo.disk import write_beside
 from ..nets.blocks import InFloat32, bf16_is_fast, computing_in
 from ..nets.film import FILM_KNOTS, finer_curves
 from ..nets.frame import colour_transform
-from ..nets.restorer import FindsHoles, Repairs, RestorerNet, parts_of, plain_copy, shared_repair, shares_work
+from ..nets.restorer import FindsHoles, Repairs, RestorerNet, parts_of, plain_copy, shared_repair
 from ..nets.unet import ResNetBlock
 from ..nets.weights import content_hash
 from ..photo.errors import WeightsError
@@ -107,7 +107,7 @@ class _Graph(nn.Module):
     "The folded network with tensors only, for tracing."
     def __init__(self, net): super().__init__(); self.net = net
     def forward(self, photo, vector=None, done=None):
-        if not shares_work(self.net): return self.net.repair(photo, vector, filled=True, done=done)
+        if not self.net.shares_work: return self.net.repair(photo, vector, filled=True, done=done)
         return self.net.unet_repairs(photo if vector is None else colour_transform(photo, vector))
 
 # %% ../../nbs/58_restore.graph.ipynb #f71ea6a2
@@ -116,7 +116,7 @@ def _trace(net):
     graph, h, w = _Graph(fold_norms(net).cpu()), torch.export.Dim('h', min=2, max=2**11), torch.export.Dim('w', min=2, max=2**11)
     inputs, sizes = dict(photo=torch.zeros(1, 3, 64, 96)), dict(photo={2: 32*h, 3: 32*w})
     if net.looker is not None: inputs['vector'], sizes['vector'] = torch.zeros(1, 6*_knots(net) + 15), {}
-    if net.repairer is not None and not shares_work(net):
+    if net.repairer is not None and not net.shares_work:
         from restorer_fastai.degrade.estimate import DONE_NUMBERS # here: OpenCV takes a moment to load
         inputs['done'], sizes['done'] = torch.zeros(1, DONE_NUMBERS), {}
     with warnings.catch_warnings():
@@ -150,7 +150,7 @@ class GraphNet(FindsHoles):
     ):
         super().__init__()
         for name, part in parts_of(net).items(): setattr(self, name, part)
-        self.compiled, self.shares_work, self.repair_dtype = compiled, shares_work(net), None if dtype == torch.float32 else dtype
+        self.compiled, self.shares_work, self.repair_dtype = compiled, net.shares_work, None if dtype == torch.float32 else dtype
 
     def _run(self, x, *inputs):
         request = self.compiled.create_infer_request() # its own, for two threads may restore at once
