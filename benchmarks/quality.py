@@ -66,6 +66,7 @@ def main(
     masks:Annotated[Optional[Path], typer.Option(help='Folder of irregular masks, white = hole')]=None,
     weights:Annotated[Optional[Path], typer.Option(help="SqueezeNet's ImageNet weights for LPIPS, a file or folder")]=None,
     seed:int=0,
+    tools:Annotated[bool, typer.Option('--tools/--no-tools', help='Score classical tools, too: most of the time')]=True,
     quick:Annotated[bool, typer.Option('--quick', help='Two photos a row, the samples of the installed libraries when no others are given: minutes')]=False,
     fp32:Annotated[bool, typer.Option('--fp32', help='Compute in 32-bit floats also where bf16 is fast')]=False,
 ):
@@ -80,7 +81,7 @@ def main(
         if manifest:
             known = {o.name for o in files_of(manifest)}
             sets = {k: held_out(v, manifest, Path(tmp)/str(i)) if any(p.name in known for p in find_photos(v)) else v for i,(k,v) in enumerate(sets.items())}
-        options = dict(limit=limits, masks=masks, seed=seed, weights=weights)
+        options = dict(limit=limits, masks=masks, seed=seed, weights=weights, tools=tools)
         rows = run_benchmark(nets, sets, out.with_suffix('.csv'), tasks.split(',') if tasks else None, **options)
     text = benchmark_markdown(rows, list(nets)) + f'\n\nNetworks compute in {"bf16" if next(iter(nets.values())).dtype else "32-bit floats"}; seed {seed}.'
     out.with_suffix('.md').write_text(text + '\n', encoding='utf-8')

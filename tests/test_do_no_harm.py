@@ -11,18 +11,7 @@ from restorer_fastai.score.harm import Limits, NEGATIVE, do_no_harm, group_broke
 from restorer_fastai.score.material import QUICK, specimens
 
 SCRIPT = Path(__file__).resolve().parent.parent/'benchmarks'/'do_no_harm.py'
-_ERASED, _SMOOTHED = 'its small bright lamps are taken for dust and erased', 'grain and the noise of JPEG are smoothed'
-FAILS_TODAY = { # picture -> why: strict, so that a picture that is well again has to leave the list
-    **dict.fromkeys('lid_offwhite_35_jpeg lid_askew four_on_white oval_on_white blown_sky clipped_highlights captioned deckled autochrome sodium_lamp'.split(), _SMOOTHED),
-    'night': _ERASED}
-
-def cases():
-    "(group, picture) of every positive of `QUICK`; those of which we know that they fail are marked."
-    for group, names in QUICK.items():
-        if group == 'negatives': continue
-        for name in names:
-            marks = pytest.mark.xfail(reason=FAILS_TODAY[name], strict=True) if name in FAILS_TODAY else ()
-            yield pytest.param(group, name, marks=marks, id=f'{group}-{name}')
+CASES = [pytest.param(group, name, id=f'{group}-{name}') for group, names in QUICK.items() if group != 'negatives' for name in names]
 
 @pytest.fixture(scope='module')
 def rows():
@@ -30,7 +19,7 @@ def rows():
     from restorer_fastai import Restorer
     return do_no_harm(Restorer.load().faster(), specimens(quick=True)).set_index(['group', 'picture'])
 
-@pytest.mark.parametrize(('group', 'name'), cases())
+@pytest.mark.parametrize(('group', 'name'), CASES)
 def test_a_picture_is_left_as_it_was(rows, group, name):
     row = rows.loc[(group, name)]
     seen = row[['taken_for', 'inverted', 'changed', 'psnr', 'even_mean', 'even_changed', 'step', 'failed']].to_dict()

@@ -38,6 +38,7 @@ class BenchmarkOptions:
     masks:object=None   # Folder of irregular masks, white = hole; None: random strokes
     seed:int=0          # Of the damage
     weights:object=None # SqueezeNet's ImageNet weights, for LPIPS: file or folder; None: no LPIPS
+    tools:bool=True     # Score classical tools, too? Without them what is to be above them is not judged
 
     def most(self, task:str) -> int: # None: all
         "How many photos of a set are scored in a task."
@@ -64,10 +65,10 @@ def _net_photos(net, task, damaged, told):
 METRICS = ('psnr', 'ssim', 'lpips', 'delta_e', 'delta_e_median', 'psnr_hole', 'colour')
 COLUMNS = ('set', 'task', 'photo', 'method', *METRICS, 'colour_truth', 'right_mode', 'given')
 
-def _versions(task, damaged, told, nets, done):
+def _versions(task, damaged, told, nets, done, tools=True):
     "Name of the method -> photo, without those in `done`; name -> whether it found the mode."
     made = {} if 'damaged' in done else {'damaged': damaged}
-    made, right = made | {name: tool(damaged, told) for name, tool in task.tools.items() if name not in done}, {}
+    made, right = made | {name: tool(damaged, told) for name, tool in task.tools.items() if tools and name not in done}, {}
     for name, net in nets.items():
         if f'{name}, blind' in done: continue
         photos, right[f'{name}, blind'] = _net_photos(net, task, damaged, told)
@@ -84,7 +85,7 @@ def _photo_rows(task, path, nets, done, options):
     "A row for each method that is not `done`."
     clean = load_photo(path, None)
     damaged, told = task.draw(clean, path.stem, options.seed)
-    versions, right = _versions(task, damaged, told, nets, done)
+    versions, right = _versions(task, damaged, told, nets, done, options.tools)
     scores = score_photos(versions, clean, told.mask, Scoring(lpips=options.weights is not None, weights=options.weights))
     given = _given(nets, options)
     return [dict(task=task.name, photo=path.name, method=method, given=given.get(method, given['']), right_mode=right.get(method),
@@ -173,7 +174,7 @@ def _best_tool(means, task):
 def _verdict(means, task, net):
     "'yes', 'told only' or 'no'; '' where nothing must be reached or nothing is known."
     blind, told = f'{net}, blind', f'{net}, told'
-    if not task.goal or blind not in means.index: return ''
+    if not task.goal or blind not in means.index or (task.must.startswith(('above', 'best tool')) and not set(task.tools) & set(means.index)): return ''
     return 'yes' if task.goal(means, blind) else 'told only' if told in means.index and task.goal(means, told) else 'no'
 
 # %% ../../nbs/39_score.benchmark.ipynb #068e6f3a
