@@ -137,6 +137,7 @@ def unet_share(
     jpeg, noise, any_blur, salt = numbers[:, 0], 50*numbers[:, 4:7].mean(1), numbers[:, 9], numbers[:, 12]
     sure, wide = _between(any_blur, SURE_BLUR), _between(4*numbers[:, 10]/any_blur.clamp(min=.01), SHARED_BLUR)
     share = (1 - jpeg)*torch.maximum((1 - sure)*_between(noise, SHARED_NOISE), (1 - _between(noise, NOISY_BLUR))*sure*wide)
+    salt = salt*(1 - .8*jpeg) # a few black and white points are JPEG's own
     return torch.where(salt > 10*UNET_SALT, torch.ones_like(share), share)[:, None, None, None]
 
 def shared_repair(
