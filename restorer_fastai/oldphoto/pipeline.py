@@ -20,7 +20,7 @@ from ..restore.files import why_failed
 from ..restore.look import look_at, uncoloured
 from ..restore.masks import save_mask
 from ..restore.options import AlbumOptions, RestoreOptions
-from ..restore.pixels import array_of, in_its_kind, inpainted, restore_array, what_is_kept, what_to_do
+from ..restore.pixels import array_of, in_its_kind, inpainted, restore_array, what_is_kept, what_to_do, what_was_done
 from ..restore.plan import AlbumPlan, plan_album
 from ..restore.restorer import Restorer
 
@@ -72,7 +72,7 @@ def _in_own_tone(restorer, img, seen, whole, even):
     "A black-and-white photo without colours, from what is to become of it with them."
     seen, mask = uncoloured(restorer.net, img, seen, restorer.device), None if whole.mask is None else np.uint8(255*(whole.mask > 0)) # as if it were told
     kept = what_is_kept(restorer, img, seen.mode, mask, even)
-    return restore_array(restorer, img, seen, treatment=whole._replace(mask=mask, kept=kept))
+    return restore_array(restorer, img, seen, treatment=whole._replace(mask=mask, kept=kept, done=what_was_done(restorer, img, seen)))
 
 @patch
 def restore(self:OldPhoto,
