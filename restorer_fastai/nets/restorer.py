@@ -125,7 +125,7 @@ def end_at_full_size(
     layers[last] = InFloat32(layers[last])
 
 # %% ../../nbs/27_nets.restorer.ipynb #5e1f0a02
-SHARED_NOISE, SHARED_BLUR, SURE_BLUR = (2., 15.), (.6, 1.), (.2, .6) # levels, px, probability: from where to where the U-Net's share grows from nothing to everything
+SHARED_NOISE, SHARED_BLUR, SURE_BLUR = (2., 15.), (.6, .85), (.2, .6) # levels, px, probability: from where to where the U-Net's share grows from nothing to everything
 NOISY_BLUR, STRONG_BLUR = (3., 12.), (2., 2.5) # levels, px: from where to where blur is no more the U-Net's business
 UNET_SALT = 1e-3 # Share of the pixels from which on black and white ones are the U-Net's business
 
