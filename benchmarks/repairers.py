@@ -10,6 +10,7 @@ nothing is wrong, its PSNR, at most 60 dB), the share that the U-Net has in the 
 import os
 import time
 import warnings
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -84,9 +85,9 @@ def main(
     if net.repairer is None: raise typer.BadParameter('this model has no repair network: give one, --repairer FILE')
     spent, rows = {}, []
     unet, told, read = timed(spent, 'unet', net.unet_repairs), timed(spent, 'told', net.told_repairs), timed(spent, 'estimate', estimate_done)
-    found = [o for o in find_photos(photos) if min(read_photo(o).shape[:2]) >= side][:limit or None]
-    for path in found:
-        clean = middle(read_photo(path), side)
+    large = ((path, img) for path in find_photos(photos) if min((img := read_photo(path)).shape[:2]) >= side)
+    for path, img in islice(large, limit or None):
+        clean = middle(img, side)
         for name, steps in WAYS.items():
             damaged = as_file(Drawn(steps)(clean, seed, path.name, name)[0]) if steps else clean
             x, numbers, truth = to_tensor(damaged), torch.from_numpy(read(damaged).numbers())[None], to_tensor(clean)

@@ -30,25 +30,26 @@ def talkative():
         if not p.any(): torch.nn.init.normal_(p, std=.05)
     return net
 
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory):
-    "A manifest of a restorer that is a repair network and nothing else."
-    folder = tmp_path_factory.mktemp('parts')
-    save_weights(folder/'main.safetensors', build_network(NetConfig(arch=None)))
-    save_weights(folder/'repairer.safetensors', talkative(), packed=True)
+def saved(folder, repairer, net=None, **kwargs):
+    "A manifest of a repair network, and of what else there is: nothing when not given."
+    save_weights(folder/'main.safetensors', net or build_network(NetConfig(arch=None)))
+    save_weights(folder/'repairer.safetensors', repairer, **kwargs)
     parts = [describe_part(folder/'main.safetensors', 'restorer'), describe_part(folder/'repairer.safetensors', 'repair', into='restorer.repairer')]
     return save_parts(folder/'parts.json', parts)
 
 @pytest.fixture(scope='module')
-def shared(weights):
+def weights(tmp_path_factory):
+    "A manifest of a restorer that is a repair network and nothing else."
+    return saved(tmp_path_factory.mktemp('parts'), talkative(), packed=True)
+
+@pytest.fixture(scope='module')
+def shared(tmp_path_factory):
     "A manifest of a U-Net with a head, and beside it the repair network."
     torch.manual_seed(0)
     net = build_network(NetConfig('resnet18', norm='batch', residual=True, head=16))
     for p in net.head.parameters():
         if not p.any(): torch.nn.init.normal_(p, std=.05)
-    save_weights(weights.parent/'unet.safetensors', net)
-    parts = [describe_part(weights.parent/'unet.safetensors', 'restorer'), describe_part(weights.parent/'repairer.safetensors', 'repair', into='restorer.repairer')]
-    return save_parts(weights.parent/'shared.json', parts)
+    return saved(tmp_path_factory.mktemp('shared'), talkative(), net, packed=True)
 
 @pytest.fixture(scope='module')
 def load(weights): return partial(Restorer.load, weights, device='cpu', tile=128, overlap=32)
@@ -139,13 +140,10 @@ def test_what_is_told_is_a_wish_that_is_noted(weights, tmp_path):
 
 def test_a_mixed_network_is_a_part_like_any_other(tmp_path):
     "Half way between one that changes nothing and one that does, from a file."
-    save_weights(tmp_path/'main.safetensors', build_network(NetConfig(arch=None)))
     before = talkative()
     for p in before.last.parameters(): torch.nn.init.zeros_(p)
     changed = {}
     for share in (0., .5, 1.):
-        save_weights(tmp_path/'repairer.safetensors', mix_weights(before, talkative(), share))
-        parts = [describe_part(tmp_path/'main.safetensors', 'restorer'), describe_part(tmp_path/'repairer.safetensors', 'repair', into='restorer.repairer')]
-        restorer = Restorer.load(save_parts(tmp_path/'parts.json', parts), device='cpu', tile=128, overlap=32)
+        restorer = Restorer.load(saved(tmp_path, mix_weights(before, talkative(), share)), device='cpu', tile=128, overlap=32)
         changed[share] = apart(restorer.restore(PHOTO), PHOTO)
     assert changed[0.] == 0 < changed[.5] < changed[1.]

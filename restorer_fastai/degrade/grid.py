@@ -116,25 +116,30 @@ def grid_jumps(
     return total/np.maximum(count, 1)
 
 # %% ../../nbs/15a_degrade.grid.ipynb #9b48ed9c
-def block_frequencies(
-    ys:list, # Of float32 (h, w) in levels: see `lumas`
-    place:tuple=(0, 0), # Where the grid begins, px down and across
-    most:int=600, # So many blocks will do, chosen by chance, but always the same
-    least:float=2., # levels: a block whose tones lie closer together tells nothing
-    strict:bool=False, # Give nothing rather than blocks that tell nothing?
-) -> np.ndarray: # (n, 8, 8) float32
-    "Frequencies of blocks of 8×8 pixels (DCT II, orthonormal), as JPEG has them."
+def _blocks(ys, place):
+    "(Blocks of 8×8 pixels (n, 8, 8); how far the tones of each lie apart (n,), levels: 0 of those that are clipped)"
     def cut(y):
         y = y[place[0]:, place[1]:]
         h, w = (o//8 for o in y.shape)
         return y[:8*h, :8*w].reshape(h, 8, w, 8).swapaxes(1, 2).reshape(-1, 8, 8)
     blocks = np.concatenate([cut(o) for o in ys])
     low, high = blocks.min((1, 2)), blocks.max((1, 2))
-    tells = (high - low > least) & (low > .5) & (high < 254.5) # even and clipped ones fit every table
-    enough = tells.sum() >= min(40, max(len(blocks)//4, 4))
-    if enough or strict: blocks = blocks[tells & enough]
+    return blocks, np.where((low > .5) & (high < 254.5), high - low, 0)
+
+def _frequencies(blocks, most=600):
+    "Of so many of them, chosen by chance, but always the same."
     if len(blocks) > most: blocks = blocks[np.random.default_rng(0).permutation(len(blocks))[:most]]
     return _DCT @ (blocks - 128) @ _DCT.T
+
+def block_frequencies(
+    ys:list, # Of float32 (h, w) in levels: see `lumas`
+    place:tuple=(0, 0), # Where the grid begins, px down and across
+    most:int=600, # So many blocks will do, chosen by chance, but always the same
+) -> np.ndarray: # (n, 8, 8) float32
+    "Frequencies of blocks of 8×8 pixels (DCT II, orthonormal), as JPEG has them."
+    blocks, span = _blocks(ys, place)
+    tells = span > 2 # even and clipped ones fit every table
+    return _frequencies(blocks[tells] if tells.sum() >= 40 else blocks, most)
 
 # %% ../../nbs/15a_degrade.grid.ipynb #a257cb8b
 _COARSE = (0, 0), (0, 1), (1, 0), (2, 0), (1, 1), (0, 2), (0, 3), (1, 2), (2, 1), (3, 0), (4, 0), (3, 1), (2, 2), (1, 3), (0, 4)
@@ -168,7 +173,7 @@ def quality_odds(
 # %% ../../nbs/15a_degrade.grid.ipynb #b4d6e327
 GRID_FOUND = .05 # Odds above which a trace is believed
 LEAST_QUALITY = 4 # Nobody saves worse: what seems so is smooth
-_STANDS_OUT = 8 # times the error: noise on an even ground looks like a very coarse table, for all its frequencies are nearly 0
+_STANDS_OUT, _LEAST_SPAN = 8, 6 # times the error, levels: noise on an even ground looks like a very coarse table, for all its frequencies are nearly 0
 
 class GridTrace(NamedTuple):
     "What JPEG left in the pixels."
@@ -179,20 +184,20 @@ class GridTrace(NamedTuple):
 
 def _traces(ys):
     "A `GridTrace` for each place that may be the grid's, and each error."
-    if sum((y.shape[0]//8 - 1)*(y.shape[1]//8 - 1) for y in ys if min(y.shape) > 15) < 9: # too small to say
-        yield GridTrace(100., -1., (0, 0), GRID_ERRORS[0])
-        return
+    if sum((y.shape[0]//8 - 1)*(y.shape[1]//8 - 1) for y in ys if min(y.shape) > 15) < 9: return # too small to say
     zeros, seams = zero_shares(ys), grid_jumps(ys)
     for place in dict.fromkeys([tuple(map(int, np.unravel_index(zeros.argmax(), (8, 8)))), tuple(map(int, seams.argmax(1)))]):
+        blocks, span = _blocks(ys, place)
         for error in GRID_ERRORS:
-            c = block_frequencies(ys, place, least=max(_STANDS_OUT*error, 6.), strict=True)
-            odds = quality_odds(c, error) if len(c) else np.full(100, -1.)
+            tells = span > max(_STANDS_OUT*error, _LEAST_SPAN)
+            if tells.sum() < min(40, max(len(blocks)//4, 4)): continue
+            odds = quality_odds(_frequencies(blocks[tells]), error)
             quality = 1. + int(odds.argmax())
-            yield GridTrace(quality, float(odds.max()) if quality >= LEAST_QUALITY else -1., place, error)
+            if quality >= LEAST_QUALITY: yield GridTrace(quality, float(odds.max()), place, error)
 
 def read_grid(
     crops:list, # What `spread_crops` gave
 ) -> GridTrace:
     "Find the grid and the quality."
-    traces = list(_traces(lumas(crops)))
+    traces = [*_traces(lumas(crops)), GridTrace(100., -1., (0, 0), GRID_ERRORS[0])] # the last: nothing that could be seen
     return min((o for o in traces if o.odds > GRID_FOUND), key=lambda o: (o.quality, -o.odds), default=max(traces, key=lambda o: o.odds))

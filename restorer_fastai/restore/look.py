@@ -131,6 +131,11 @@ def has_colours(
 WIDE = 3. # by how much a logit has to be above the next for a network to be believed against what the colours say
 INSIDE = 1. # by how much, for a negative to be found in a part of what is a photo as a whole
 
+def _above_all(logits):
+    "By how much a negative is likelier than anything else."
+    photo, grey, negative = logits.tolist()
+    return negative - max(photo, grey)
+
 def decide(
     net, # With `look(thumbnail, mode)`
     thumb, # Tensor (1, 3, h, w) in [0, 1]: the whole photo
@@ -140,10 +145,10 @@ def decide(
     mode, logits = taken_for(context), context.mode_logits[0]
     if mode == 'photo' and (inside := picture_of(thumb)) is not thumb:
         within = net.look(inside).mode_logits[0]
-        if within[MODES.index('negative')] - max(within[MODES.index(o)] for o in ('photo', 'black_and_white')) > INSIDE: mode, logits = 'negative', within
-    photo, grey, negative = logits.tolist()
+        if _above_all(within) > INSIDE: mode, logits = 'negative', within
+    photo, grey, _ = logits.tolist()
     if mode == 'black_and_white' and grey - photo <= WIDE and has_colours(thumb): return 'photo'
-    if mode != 'negative' or negative - max(photo, grey) > WIDE or not is_toned(thumb): return mode
+    if mode != 'negative' or _above_all(logits) > WIDE or not is_toned(thumb): return mode
     return max(('photo', 'black_and_white'), key=lambda o: context.mode_logits[0, MODES.index(o)]) # of one tone: which way round, nobody can tell
 
 # %% ../../nbs/61_restore.look.ipynb #bfa45e49

@@ -174,8 +174,8 @@ def _best_tool(means, task):
 def _verdict(means, task, net):
     "'yes', 'told only' or 'no'; '' where nothing must be reached or nothing is known."
     blind, told = f'{net}, blind', f'{net}, told'
-    if not task.goal or blind not in means.index or (task.must.startswith(('above', 'best tool')) and not set(task.tools) & set(means.index)): return ''
-    return 'yes' if task.goal(means, blind) else 'told only' if told in means.index and task.goal(means, told) else 'no'
+    if not task.goal or blind not in means.index or (reached := task.goal(means, blind)) is None: return ''
+    return 'yes' if reached else 'told only' if told in means.index and task.goal(means, told) else 'no'
 
 # %% ../../nbs/39_score.benchmark.ipynb #068e6f3a
 def _line(task, means, nets):

@@ -174,17 +174,17 @@ def _chain(img, told): return classical_baseline(img, told.steps)
 def _tools(means): return [o for o in means.index if o != 'damaged' and not o.endswith((', blind', ', told'))]
 
 def _above_tools(metric='psnr', least=-np.inf):
-    "Better than every tool, and at least so much."
+    "Better than every tool, and at least so much; None where no tool was scored."
     def goal(m, net):
-        best = max((m.loc[o, metric] for o in _tools(m)), default=-np.inf)
-        return m.loc[net, metric] > best and m.loc[net, metric] >= least
+        if not (tools := _tools(m)): return None
+        return m.loc[net, metric] > m.loc[tools, metric].max() and m.loc[net, metric] >= least
     return goal
 
 def _at_least(db): return dict(must=f'{db} dB', goal=lambda m, net: m.loc[net, 'psnr'] >= db)
 
 # %% ../../nbs/36_score.tasks.ipynb #2990827b
 def _film_goal(m, net):
-    tools = m.loc[_tools(m)]
+    if (tools := m.loc[_tools(m)]).empty: return None
     return m.loc[net, 'psnr'] >= tools.psnr.max() + 4 and m.loc[net, 'delta_e_median'] <= tools.delta_e_median.min()/2
 
 def _colour_goal(m, net): return m.loc[net, 'lpips'] < m.loc['damaged', 'lpips'] and m.loc[net, 'colour_gap'] <= 12
