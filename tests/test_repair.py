@@ -30,11 +30,14 @@ def talkative():
         if not p.any(): torch.nn.init.normal_(p, std=.05)
     return net
 
-def saved(folder, repairer, net=None, **kwargs):
+def saved(folder, repairer, net=None, textured=None, **kwargs):
     "A manifest of a repair network, and of what else there is: nothing when not given."
     save_weights(folder/'main.safetensors', net or build_network(NetConfig(arch=None)))
-    save_weights(folder/'repairer.safetensors', repairer, **kwargs)
-    parts = [describe_part(folder/'main.safetensors', 'restorer'), describe_part(folder/'repairer.safetensors', 'repair', into='restorer.repairer')]
+    parts = [describe_part(folder/'main.safetensors', 'restorer')]
+    for role, part in dict(repairer=repairer, textured=textured).items():
+        if part is None: continue
+        save_weights(folder/f'{role}.safetensors', part, **kwargs)
+        parts.append(describe_part(folder/f'{role}.safetensors', role, into=f'restorer.{role}'))
     return save_parts(folder/'parts.json', parts)
 
 @pytest.fixture(scope='module')
@@ -42,14 +45,30 @@ def weights(tmp_path_factory):
     "A manifest of a restorer that is a repair network and nothing else."
     return saved(tmp_path_factory.mktemp('parts'), talkative(), packed=True)
 
-@pytest.fixture(scope='module')
-def shared(tmp_path_factory):
-    "A manifest of a U-Net with a head, and beside it the repair network."
+def unet():
+    "A U-Net with a head that answers something."
     torch.manual_seed(0)
     net = build_network(NetConfig('resnet18', norm='batch', residual=True, head=16))
     for p in net.head.parameters():
         if not p.any(): torch.nn.init.normal_(p, std=.05)
-    return saved(tmp_path_factory.mktemp('shared'), talkative(), net, packed=True)
+    return net
+
+@pytest.fixture(scope='module')
+def shared(tmp_path_factory):
+    "A manifest of a U-Net with a head, and beside it the repair network."
+    return saved(tmp_path_factory.mktemp('shared'), talkative(), unet(), packed=True)
+
+def other():
+    "The repair network after a lesson that changed it."
+    net = talkative()
+    with torch.no_grad():
+        for p in net.last.parameters(): p.neg_()
+    return net
+
+@pytest.fixture(scope='module')
+def textured(tmp_path_factory):
+    "As `shared`, and with a part that has learned something else."
+    return saved(tmp_path_factory.mktemp('textured'), talkative(), unet(), other(), packed=True)
 
 @pytest.fixture(scope='module')
 def load(weights): return partial(Restorer.load, weights, device='cpu', tile=128, overlap=32)
@@ -101,9 +120,9 @@ EXACTLY = dict(noise=0, blur=0, impulses=0, quality=100) # nothing is left to ch
 def test_two_share_the_work_and_nobody_works_in_vain(shared, monkeypatch, told, unet, repairer):
     restorer, asked = Restorer.load(shared, device='cpu', tile=256), dict(unet_repairs=0, told_repairs=0)
     for name in asked:
-        def listen(self, *args, name=name, real=getattr(RestorerNet, name)):
+        def listen(self, *args, name=name, real=getattr(RestorerNet, name), **kwargs):
             asked[name] += 1
-            return real(self, *args)
+            return real(self, *args, **kwargs)
         monkeypatch.setattr(RestorerNet, name, listen)
     restored = restorer.restore(PHOTO, 'photo', told=EXACTLY | told)
     assert apart(restored, PHOTO) > .5 and [o > 0 for o in asked.values()] == [unet, repairer]
@@ -129,6 +148,32 @@ def test_one_photo_of_a_batch_is_told_one_thing():
         both = net(x, [Done(noise=5), Done(quality=20)])
         for i, done in enumerate((Done(noise=5), Done(quality=20))): torch.testing.assert_close(both[i:i + 1], net(x[i:i + 1], done))
     with pytest.raises(RestorerError, match='2 photos need'): net(x, np.zeros((3, 14)))
+
+def test_texture_goes_from_one_part_to_the_other(textured, shared, tmp_path):
+    told = dict(told=EXACTLY | dict(quality=20))
+    def restored(weights, **wishes): return Restorer.load(weights, device='cpu', tile=256).restore(PHOTO, 'photo', **told | wishes)
+    assert np.array_equal(restored(textured), restored(shared)) # nobody asked for any
+    assert np.array_equal(restored(textured, texture=1), restored(saved(tmp_path, other(), packed=True)))
+    ends, middle = [restored(textured, texture=o).astype(int) for o in (0, 1)], restored(textured, texture=.5)
+    assert all(1 < apart(o, middle) < .6*apart(*ends) for o in ends)
+    noise = dict(told=EXACTLY | dict(noise=30))
+    assert apart(restored(textured, texture=1, **noise), restored(saved(tmp_path, other(), packed=True), **noise)) == 0 # the U-Net has learned no texture
+    with pytest.warns(UserWarning, match='no part that has learned to invent it'): restored(shared, texture=.5)
+
+def test_texture_in_all_forms_of_a_network(textured, tmp_path):
+    restorer, wishes = Restorer.load(textured, device='cpu', tile=256), dict(told=EXACTLY | dict(quality=20), texture=.7)
+    plain = restorer.restore(PHOTO, 'photo', **wishes)
+    for dtype, most in ((torch.float32, .01), (torch.bfloat16, 1)): assert apart(restorer.faster(dtype=dtype).restore(PHOTO, 'photo', **wishes), plain) < most
+    if all(map(importlib.util.find_spec, ('onnxscript', 'openvino'))):
+        graph = restorer.export_onnx(tmp_path/'net.onnx')
+        assert apart(restorer.faster(graph, dtype=torch.float32).restore(PHOTO, 'photo', **wishes), plain) < .05
+
+def test_texture_is_a_wish_that_is_noted(textured, tmp_path):
+    write_photo(tmp_path/'a.png', PHOTO)
+    def restored(*args, code=0): return ''.join(run('restore', tmp_path/'a.png', '--out', tmp_path/'out', '--model', textured, *args, cwd=tmp_path, code=code))
+    assert '1 restored' in restored('--texture', '0.5')
+    assert 'made with --texture 0.5' in restored()
+    restored('--texture', '2', code=2)
 
 def test_what_is_told_is_a_wish_that_is_noted(weights, tmp_path):
     write_photo(tmp_path/'a.png', PHOTO)

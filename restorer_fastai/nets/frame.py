@@ -249,6 +249,7 @@ class Context(NamedTuple):
     filled:bool=False # Were holes looked for in the whole photo, and filled, before the network sees it?
     odds:float=NEGATIVE_ODDS # How many times likelier than anything else a negative had to be
     done:Tensor|None=None # (1 or N, 14): what was done to the photo before, see `Done.numbers`; None: nobody has read it yet
+    texture:float=0. # From 0 (nothing that is not known) to 1: how much texture may be invented where it is lost, see `told_repair`
 
 @patch
 def forward(self:FrameLooker,

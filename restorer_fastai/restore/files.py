@@ -68,7 +68,7 @@ def describe(
 )->dict:
     "What was done to a photo, JSON-able."
     shares = {name: round(float((marks & code > 0).mean()), 6) for name, code in (('filled', FILLED), ('coloured', COLOURED))} if marks is not None else {}
-    wishes = dict(told=options.mode is not None, told_mask=options.mask is not None, strength=options.strength, keep_luma=options.keep_luma,
+    wishes = dict(told=options.mode is not None, told_mask=options.mask is not None, strength=options.strength, texture=options.texture, keep_luma=options.keep_luma,
         no_defects=not options.defects, worn=options.defects == 'likely', no_colorize=not options.colorize)
     return dict(wishes, **more, mode=seen.mode, weights=tiled.name, sha256=tiled.meta.get('sha256'), version=__version__, **shares)
 
@@ -79,7 +79,7 @@ def in_one_line(
     record:dict, # What `describe` returned
 )->str: # ASCII
     "A record for a photo's EXIF data."
-    said = [record['mode'] or 'photo', *(f'strength {record["strength"]:g}' for _ in range(record['strength'] < 1)),
+    said = [record['mode'] or 'photo', *(f'strength {record["strength"]:g}' for _ in range(record['strength'] < 1)), *(f'texture {record["texture"]:g}' for _ in range(record.get('texture', 0) > 0)),
             *(o for o in (*NOTED_WISHES, 'told_mask') if record.get(o))]
     text = f"Restored by restorer_fastai {record['version']} with {record['weights']} (SHA-256 {(record['sha256'] or 'unknown')[:16]}): {', '.join(said)}"
     return text.encode('ascii', 'replace').decode()

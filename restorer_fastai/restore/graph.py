@@ -7,6 +7,7 @@ __all__ = ['GRAPH_CONTRACT', 'FoldedNet', 'fold_norms', 'weights_hash', 'write_g
 
 # %% ../../nbs/58_restore.graph.ipynb #3714b47d
 import hashlib, importlib.util, json, sys, warnings
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from ..photo.disk import write_beside
 from ..nets.blocks import InFloat32, bf16_is_fast, computing_in
 from ..nets.film import FILM_KNOTS, finer_curves
 from ..nets.frame import colour_transform
-from ..nets.restorer import FindsHoles, Repairs, RestorerNet, parts_of, plain_copy, shared_repair
+from ..nets.restorer import FindsHoles, Repairs, RestorerNet, parts_of, plain_copy, consistent, shared_repair, told_repair
 from ..nets.unet import ResNetBlock
 from ..nets.weights import content_hash
 from ..photo.errors import WeightsError
@@ -107,8 +108,9 @@ class _Graph(nn.Module):
     "The folded network with tensors only, for tracing."
     def __init__(self, net): super().__init__(); self.net = net
     def forward(self, photo, vector=None, done=None):
-        if not self.net.shares_work: return self.net.repair(photo, vector, filled=True, done=done)
-        return self.net.unet_repairs(photo if vector is None else colour_transform(photo, vector))
+        turned = photo if vector is None else colour_transform(photo, vector)
+        if self.net.shares_work or (self.net.repairer is None and self.net.unet is not None): return self.net.unet_repairs(turned)
+        return turned if self.net.repairer is None else self.net.told_repairs(turned, done)
 
 # %% ../../nbs/58_restore.graph.ipynb #f71ea6a2
 def _trace(net):
@@ -165,8 +167,10 @@ class GraphNet(FindsHoles):
         if self.repairer is None: return self._run(x, *vector)
         turned = x if context.vector is None else colour_transform(x, context.vector)
         numbers = self.repairer.numbers(turned, context.done)
-        if not self.shares_work: return self._run(x, *vector, numbers)
-        with computing_in(x.device, self.repair_dtype): return shared_repair(turned, numbers, lambda _: self._run(x, *vector), self.repairer.repair)
+        if not self.shares_work: return consistent(self._run(x, *vector, numbers), turned, numbers)
+        told = partial(told_repair, self, texture=context.texture)
+        with computing_in(x.device, self.repair_dtype): y = shared_repair(turned, numbers, lambda _: self._run(x, *vector), told, context.texture)
+        return consistent(y, turned, numbers)
 
 # %% ../../nbs/58_restore.graph.ipynb #cb6ccb8d
 def _openvino():
@@ -199,7 +203,7 @@ def load_graph(
 def _cast_once(net, dtype):
     "The weights of convolutions as autocast would cast them in every call."
     kept = {id(o) for m in net.modules() if isinstance(m, InFloat32) for o in m.modules()}
-    for part in (net.unet, net.head, net.holes, net.repairer):
+    for part in (net.unet, net.head, net.holes, net.repairer, net.textured):
         for m in part.modules() if part is not None else ():
             if isinstance(m, nn.Conv2d) and id(m) not in kept: m.to(dtype)
     return net

@@ -38,10 +38,12 @@ class RestoreOptions:
     defects:bool|str=True # Look for scratches, tears and holes that are sure, and inpaint them? 'likely': for all that are more likely than not, as in prints that are known to be worn. What a mask marks is inpainted in any case
     colorize:bool=True # Give a black-and-white photo colours?
     told:dict|None=None # What you know was done to it before: JPEG `quality`, standard deviation of `noise` (levels of 8 bit) and of `blur` (px), share of `impulses`; the rest is read from the photo
+    texture:float=0. # From 0 (nothing that is not known) to 1: how much texture to invent where it is lost, by JPEG or blur
 
     def __post_init__(self):
         if self.keep_luma and self.mask is not None: raise RestorerError('keep_luma keeps the brightness of the photo, holes and all: leave it away, or the mask')
         if not 0 <= self.strength <= 1: raise RestorerError(f'strength is {self.strength}: give 0 (as it was) to 1 (all that the network proposes)')
+        if not 0 <= self.texture <= 1: raise RestorerError(f'texture is {self.texture}: give 0 (none is invented) to 1 (as much as the network has learned)')
         if self.keep_luma and not self.colorize: raise RestorerError('keep_luma takes only colour from the network, and colorize=False wants none: leave one of them away')
         if self.defects not in (True, False, 'likely'): raise RestorerError(f"defects is {self.defects!r}: say True (what is sure), 'likely' (what is more likely than not) or False")
         if self.told: check_told(self.told)

@@ -45,6 +45,7 @@ def _say(record):
     parts = [f"Taken for: {mode}{' (told)' if record.get('told') else ''}", f"filled {_percent(record['filled'])}", f"coloured {_percent(record['coloured'])}"]
     if record.get('signs'): parts.insert(1, f"signs of {' and of '.join(record['signs'])}")
     if record.get('strength', 1) < 1: parts.append(f"strength {record['strength']:g}")
+    if record.get('texture', 0): parts.append(f"texture {record['texture']:g}")
     return ', '.join(parts + [o for o in NOTED_WISHES if record.get(o)] + list(record.get('notes', ())))
 
 # %% ../../nbs/67_restore.report.ipynb #e2192577

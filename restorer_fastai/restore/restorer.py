@@ -111,12 +111,13 @@ def restore(self:Restorer,
     defects:bool|str=True, # Look for scratches, tears and holes that are sure, and inpaint them? 'likely': those that are likely, too, for worn prints. What the mask marks is inpainted in any case
     colorize:bool=True, # Give a black-and-white photo colours?
     told:dict=None, # What you know was done to it before: JPEG `quality`, standard deviation of `noise` (levels of 8 bit) and of `blur` (px), share of `impulses`. The rest is read from the photo
+    texture:float=0., # From 0 (nothing that is not known) to 1: how much texture to invent where it is lost, by JPEG or blur
     on_tile=None, # Called with (tiles done, tiles in all) after each tile
 ): # The restored photo: same kind and size (or as much larger as the network makes it); RGB; for a path numpy (H, W, 3), uint8 or uint16
-    """Restore one photo of any size. Raises `PhotoError` for an unreadable file, `RestorerError` for what is no photo, for a mode or strength
-    that there is not, for `keep_luma` with a photo that is not black-and-white, and for a mask of another size. Warns of what is doubtful: a photo that may
+    """Restore one photo of any size. Raises `PhotoError` for an unreadable file, `RestorerError` for what is no photo, for a mode, strength
+    or texture that there is not, for `keep_luma` with a photo that is not black-and-white, and for a mask of another size. Warns of what is doubtful: a photo that may
     be a negative, one that was left as it is because it seems to be a drawing, one of which more seems lost than can be filled without being told."""
-    options = RestoreOptions(mode, mask, strength, keep_luma, defects, colorize, told)
+    options = RestoreOptions(mode, mask, strength, keep_luma, defects, colorize, told, texture)
     def restored(img):
         seen = look_at(self.net, img, mode, self.device)
         if not colorize: seen = uncoloured(self.net, img, seen, self.device)
@@ -145,7 +146,7 @@ def restore_file(self:Restorer,
     invented=None, # Where to write marks of what was made up, a .png file; nowhere when not given
     seen=None, # What `look_at_roll` saw in this photo; it is looked at alone when not given
     on_tile=None, # As in `restore`
-    **kwargs, # `mode`, `mask` (a picture), `strength`, `keep_luma`, `defects`, `colorize`, `told`; `quality`, `overwrite`, `keep_dates`
+    **kwargs, # `mode`, `mask` (a picture), `strength`, `keep_luma`, `defects`, `colorize`, `told`, `texture`; `quality`, `overwrite`, `keep_dates`
 )->FileOutcome: # What was done, what the photo was taken for, and what the result lacks
     """Restore one photo from file to file: format, size, profile, date, camera and place stay; nothing is half-written; two processes do not do it
     twice. Raises `PhotoError` for a photo that cannot be read, a result that cannot be written or would replace the photo, `RestorerError` for
@@ -163,7 +164,7 @@ def restore_folder(self:Restorer,
     out, # Folder for the results, which keep their names and their places below `paths`
     progress:bool=True, # Show a bar?
     on_photo=None, # Called with (photo, what became of it, in words) after each
-    **kwargs, # `mode`, `mask` (a picture, or a folder of pictures NAME.png), `strength`, `keep_luma`, `defects`, `colorize`, `told`; `quality`, `overwrite`, `keep_dates`, `suffix`, `side_files`, `roll`
+    **kwargs, # `mode`, `mask` (a picture, or a folder of pictures NAME.png), `strength`, `keep_luma`, `defects`, `colorize`, `told`, `texture`; `quality`, `overwrite`, `keep_dates`, `suffix`, `side_files`, `roll`
 )->FolderSummary: # What was restored, skipped, and why others failed
     """Restore many photos; date, camera and place (EXIF) stay. Can be stopped and started again, and be run by several processes at once.
     Raises `PhotoError`, before it starts, as `plan_album` does, and `RestorerError` for wishes that cannot be; `WeightsError` when the

@@ -34,7 +34,7 @@ class Recipe:
     network:NetConfig=NetConfig() # The generator
     pretrained:bool|str=False # ImageNet weights for its encoder: true, or a local file
     teacher:bool|str=False # ImageNet's SqueezeNet beside the colour stages: true, or a local file; see `Taught`
-    start:str|None=None # Weights file of the network that the first stage hands out, to begin with instead of random weights
+    start:str|None=None # Weights file, or the name of shipped weights, of the network that the first stage hands out, to begin with instead of random weights
     critic:dict=field(default_factory=lambda: dict(nf=128)) # Its form (far, near, projected) and settings: arguments of `new_critic`
     loss:str|dict='mse' # Pixel loss, or a weighted sum: see `get_loss`
     valid_samples:int=64 # Validation photos to score after each epoch

@@ -24,7 +24,7 @@ from ..photo.disk import read_rows, sweep
 from ..photo.progress import progress_bar
 from ..degrade.chance import seed_from
 from ..degrade.mixes import load_mix
-from ..nets.weights import load_weights
+from ..nets.weights import find_weights, load_weights
 from ..data.dataset import dataset_info, dataset_mix, read_manifest
 from ..learn.generator import load_encoder
 from ..learn.losses import LossParts
@@ -117,7 +117,7 @@ def begin_networks(
     "Fill networks with the weights that the recipe begins with. Raises RecipeError when they are of another network, WeightsError when they are missing or unfit."
     for stage in recipe.stages: stage.begin(recipe, nets)
     if recipe.start:
-        net, (given, _) = nets[recipe.stages[0].result], load_weights(recipe.start)
+        net, (given, _) = nets[recipe.stages[0].result], load_weights(find_weights(recipe.start))
         if (given.architecture, given.config) != (net.architecture, net.config):
             raise RecipeError(f'{recipe.start} holds another network ({given.architecture}, {given.config}) than the recipe ({net.architecture}, {net.config})')
         net.load_state_dict(given.state_dict())

@@ -105,6 +105,7 @@ def _inputs(gr):
     c['colorize'] = gr.Checkbox(True, label='Colours for black-and-white photos', info='They are guessed. Nobody knows them any more.')
     c['luma'] = gr.Checkbox(label='Only add colour', info='Keeps the brightness of every pixel, grain and scratches as well.', visible=False)
     c['strength'] = gr.Slider(0, 1, 1, step=.05, label='Strength', info='0: as it is; a negative is then only turned into a positive.')
+    c['texture'] = gr.Slider(0, 1, 0, step=.05, label='Texture', info='Invents leaves and skin where JPEG or blur took them: looks better, is less true.')
     c['go'], c['stop'] = _buttons(gr, ('Restore', gr.Button, dict(variant='primary', min_width=120)), ('Stop', gr.Button, dict(min_width=80)))
     return c
 
@@ -142,11 +143,11 @@ def _wishes_for(mode, colorize=True):
     "Whether a mode, and whether colours are wanted, go with `Only add colour`, and with `One roll of film`."
     return bool(mode == 'black_and_white' and colorize), mode in ('auto', 'negative')
 
-def _options_of(mode, strength, luma, defects='Fill what is sure', colorize=True):
+def _options_of(mode, strength, luma, defects='Fill what is sure', colorize=True, texture=0.):
     "What the left side says, as options. Raises `RestorerError` for what cannot be."
     luma = bool(luma and _wishes_for(mode, colorize)[0])
     if defects not in DEFECTS: raise RestorerError(f'{defects!r} is none of the choices: {", ".join(DEFECTS)}')
-    return RestoreOptions(None if mode == 'auto' else mode, strength=strength, keep_luma=luma, defects=DEFECTS[defects], colorize=bool(colorize))
+    return RestoreOptions(None if mode == 'auto' else mode, strength=strength, keep_luma=luma, defects=DEFECTS[defects], colorize=bool(colorize), texture=texture)
 
 # %% ../../nbs/92_web.page.ipynb #51afc4bd
 _SHOWN, _RESULT = ('choice', 'part'), ('compare', 'one', 'damage', 'easel', 'mask') # outputs that tell of the list, and of one result
@@ -165,12 +166,12 @@ def _shown(gr, results, i):
 # %% ../../nbs/92_web.page.ipynb #10384e95
 def _work(gr, studio):
     "What the button *Restore* does; the results go to `told`, those of `_shown`, and `all`."
-    def work(files, mode, strength, luma, defects, colorize, roll, request:gr.Request, progress=gr.Progress()):
+    def work(files, mode, strength, luma, defects, colorize, texture, roll, request:gr.Request, progress=gr.Progress()):
         key, lines = request.session_hash, []
         results = studio.desk.visitor(key).results
         def told(share, text): progress(share, desc=text)
         try:
-            for lines in studio.restore(key, files, _options_of(mode, strength, luma, defects, colorize), roll and _wishes_for(mode)[1], told):
+            for lines in studio.restore(key, files, _options_of(mode, strength, luma, defects, colorize, texture), roll and _wishes_for(mode)[1], told):
                 yield f'<ul>{"".join(lines)}</ul>', *_shown(gr, results, len(results) - 1), gr.update(visible=False)
         except RestorerError as e: raise gr.Error(str(e), print_exception=False) from e
         done = f'<p>{len(results)} of {len(files)} restored.</p><ul>{"".join(lines)}</ul>'
@@ -180,12 +181,12 @@ def _work(gr, studio):
 # %% ../../nbs/92_web.page.ipynb #cd4958ee
 def _again(gr, studio):
     "What the button *Again* does; the results go to `told`, those of `_RESULT`, and `all`."
-    def again(i, painted, mode, strength, luma, colorize, request:gr.Request, progress=gr.Progress()):
+    def again(i, painted, mode, strength, luma, colorize, texture, request:gr.Request, progress=gr.Progress()):
         key = request.session_hash
         results = studio.desk.visitor(key).results
         try:
             paint = painted_in(painted or '', studio.result(key, i).paint)
-            line = studio.again(key, i, paint, _options_of(mode, strength, luma, colorize=colorize), lambda share, text: progress(share, desc=text))
+            line = studio.again(key, i, paint, _options_of(mode, strength, luma, colorize=colorize, texture=texture), lambda share, text: progress(share, desc=text))
         except RestorerError as e: raise gr.Error(str(e), print_exception=False) from e
         more = gr.update(value=studio.pack(key), visible=True) if len(results) > 1 else gr.update()
         return f'<ul>{line}</ul>', *_result(gr, results[i]), more
@@ -217,8 +218,8 @@ def _wire_work(gr, studio, c):
     def named(*names): return [c[o] for o in names]
     gr.on([c['mode'].change, c['colorize'].change], wishes, named('mode', 'colorize'), named('luma', 'roll'), queue=False, show_progress='hidden')
     one_at_a_time = dict(concurrency_limit=1, concurrency_id='restore', show_progress_on=c['told'])
-    c['go'].click(_work(gr, studio), named('photos', 'mode', 'strength', 'luma', 'defects', 'colorize', 'roll'), named('told', *_SHOWN, *_RESULT, 'all'), **one_at_a_time)
-    c['again'].click(_again(gr, studio), named('choice', 'painted', 'mode', 'strength', 'luma', 'colorize'), named('told', *_RESULT, 'all'),
+    c['go'].click(_work(gr, studio), named('photos', 'mode', 'strength', 'luma', 'defects', 'colorize', 'texture', 'roll'), named('told', *_SHOWN, *_RESULT, 'all'), **one_at_a_time)
+    c['again'].click(_again(gr, studio), named('choice', 'painted', 'mode', 'strength', 'luma', 'colorize', 'texture'), named('told', *_RESULT, 'all'),
         **one_at_a_time | dict(show_progress_on=named('told', 'easel')))
     c['stop'].click(stop, queue=False)
 
