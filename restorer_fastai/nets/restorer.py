@@ -171,7 +171,7 @@ def told_repair(
     return functional_call(net.repairer, {k: torch.lerp(v, other[k], texture) for k, v in net.repairer.named_parameters()}, (x, numbers))
 
 # %% ../../nbs/27_nets.restorer.ipynb #5e1f0a11
-BLUR_TRUST, WRONG_BY, NOT_GAUSSIAN = (.5, .9), .03, .05 # probability from where to where blur is believed; what the network may be wrong by, of 1; λ of a photo without noise
+BLUR_TRUST, WRONG_BY, NOT_GAUSSIAN = (.5, .9), .03, .05 # probability from where to where blur is believed; what the network may be wrong by, of 1; λ of a photo without noise, for each pixel of width
 _CLIPPED = 1.5/255 # what is so near to white or black may have been beyond
 
 def _gaussian_of(shape, width): # (N, 1, H, W//2 + 1): what blur leaves of each frequency
@@ -192,7 +192,7 @@ def consistent(
     blur, size = _gaussian_of(given.shape[2:], width), given.shape[2:]
     missing = given - torch.fft.irfft2(blur*torch.fft.rfft2(wide), size)
     missing = torch.where(given > 1 - _CLIPPED, missing.clamp(min=0), torch.where(given < _CLIPPED, missing.clamp(max=0), missing))
-    undone = blur/(blur**2 + NOT_GAUSSIAN + (noise/WRONG_BY)**2)
+    undone = blur/(blur**2 + NOT_GAUSSIAN*width.clamp(min=1) + (noise/WRONG_BY)**2)
     return y + share*torch.fft.irfft2(undone*torch.fft.rfft2(missing), size)[..., pad:pad + h, pad:pad + w]
 
 # %% ../../nbs/27_nets.restorer.ipynb #140713a7
