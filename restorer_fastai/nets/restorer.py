@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARCHS', 'NORMS', 'SHARED_NOISE', 'SHARED_BLUR', 'SURE_BLUR', 'NOISY_BLUR', 'STRONG_BLUR', 'UNET_SALT', 'BLUR_TRUST',
-           'WRONG_BY', 'NOT_GAUSSIAN', 'PARTS', 'ADDED', 'NetConfig', 'DetailHead', 'end_at_half_size',
+           'WIDTH_TRUST', 'WRONG_BY', 'NOT_GAUSSIAN', 'PARTS', 'ADDED', 'NetConfig', 'DetailHead', 'end_at_half_size',
            'end_at_full_size', 'unet_share', 'shared_repair', 'told_repair', 'consistent', 'FindsHoles', 'Repairs',
            'parts_of', 'RestorerNet', 'build_network', 'plain_restorer', 'plain_network', 'plain_copy']
 
@@ -171,7 +171,8 @@ def told_repair(
     return functional_call(net.repairer, {k: torch.lerp(v, other[k], texture) for k, v in net.repairer.named_parameters()}, (x, numbers))
 
 # %% ../../nbs/27_nets.restorer.ipynb #5e1f0a11
-BLUR_TRUST, WRONG_BY, NOT_GAUSSIAN = (.5, .9), .03, .05 # probability from where to where blur is believed; what the network may be wrong by, of 1; λ of a photo without noise, for each pixel of width
+BLUR_TRUST, WIDTH_TRUST = (.9, .97), (.5, .6) # probability of blur, sureness of its width: from where to where they are believed
+WRONG_BY, NOT_GAUSSIAN = .03, .05 # what the network may be wrong by, of 1; λ of a photo without noise, for each pixel of width
 _CLIPPED = 1.5/255 # what is so near to white or black may have been beyond
 
 def _gaussian_of(shape, width): # (N, 1, H, W//2 + 1): what blur leaves of each frequency
@@ -185,7 +186,8 @@ def consistent(
 ) -> Tensor: # (N, 3, H, W), fp32; `y` itself where no blur is known that is not JPEG's, too
     "Make restored photos give, blurred again, what they were restored from: the data step of Zhang et al. 2021 (DPIR)."
     jpeg, noise, any_blur = (o[:, None, None, None] for o in (numbers[:, 0], 50/255*numbers[:, 4:7].mean(1), numbers[:, 9]))
-    width, share = 4*numbers[:, 10, None, None, None]/any_blur.clamp(min=.01), (1 - jpeg)*_between(any_blur, BLUR_TRUST)
+    width, sure = (o[:, None, None, None] for o in (4*numbers[:, 10]/numbers[:, 9].clamp(min=.01), numbers[:, 11]))
+    share = (1 - jpeg)*_between(any_blur, BLUR_TRUST)*_between(sure, WIDTH_TRUST)
     if not (share > .01).any(): return y
     pad, (h, w) = min(int(4*width[share > .01].max()) + 4, min(x.shape[2:]) - 1), x.shape[2:]
     wide, given = (F.pad(o.float(), [pad]*4, 'reflect') for o in (y, x)) # what leaves on one side must not come in on the other
