@@ -172,7 +172,7 @@ def told_repair(
 
 # %% ../../nbs/27_nets.restorer.ipynb #5e1f0a11
 BLUR_TRUST, WIDTH_TRUST = (.9, .97), (.5, .6) # probability of blur, sureness of its width: from where to where they are believed
-WRONG_BY, NOT_GAUSSIAN = .03, .05 # what the network may be wrong by, of 1; λ of a photo without noise, for each pixel of width
+WRONG_BY, NOT_GAUSSIAN = .03, .03 # what the network may be wrong by, of 1; λ of a photo without noise, for each pixel of width
 _CLIPPED = 1.5/255 # what is so near to white or black may have been beyond
 
 def _gaussian_of(shape, width): # (N, 1, H, W//2 + 1): what blur leaves of each frequency
