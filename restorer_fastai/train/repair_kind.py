@@ -14,13 +14,15 @@ from fastai.torch_core import default_device, set_seed
 from fastcore.basics import patch
 from ..data.loaders import clean_photos
 from ..learn.callbacks import WeightEMA
+from ..learn.losses import PERCEPTUAL_LAYERS
 from ..learn.on_device import planned_learner, PlannedLessons
 from ..learn.repair import in_memory, repair_dls, RepairLessons
 from ..learn.texture import LessonLoss, texture_loss
+from ..nets.backbone import load_backbone
 from ..nets.lite import load_lite
 from ..nets.projected import lite_eyes
 from ..nets.repair import RepairNet
-from .kinds import RecipeError, Stage
+from .kinds import check_choice, RecipeError, Stage
 
 # %% ../../nbs/52b_train.repair_kind.ipynb #e51d3f75
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class RepairStage(Stage):
     blocks:int=2 # See `RepairNet`
     eps:float=1e-3 # See `RepairLoss`
     every:int=500 # Steps between two looks at what goes badly, see `SharesByGap`
-    feature:float=0. # Weight of what EfficientNet-Lite0 sees beside the pixels, see `texture_loss`
-    imagenet:bool|str=True # Its weights, see `lite_eyes`
+    feature:float=0. # Weight of what another network sees beside the pixels, see `texture_loss`
+    eyes:str='lite0' # Which one, a key of `PERCEPTUAL_LAYERS`
+    imagenet:bool|str=True # The weights of EfficientNet-Lite0, see `lite_eyes`; those of others are looked for, see `load_backbone`
     memory:float=1000. # Megabytes of photos that are kept decoded, see `in_memory`
     on_device:bool|None=None # Noise and blur are done where the network is, see `PlannedLessons`; None: if that is a GPU
     kind, trains, result = 'repair', ('repair',), 'repair'
@@ -43,6 +46,7 @@ class RepairStage(Stage):
     def __post_init__(self):
         super().__post_init__()
         object.__setattr__(self, 'widths', tuple(self.widths))
+        check_choice('eyes', self.eyes, PERCEPTUAL_LAYERS)
         if self.mix: raise RecipeError('a repair stage draws its own damage: leave out its `mix`')
 
     def networks(self, recipe): return dict(repair=partial(RepairNet, self.widths, self.blocks))
@@ -56,7 +60,8 @@ class RepairStage(Stage):
 
     def check_weights(self, recipe):
         super().check_weights(recipe)
-        if self.feature and self.imagenet: load_lite(None if self.imagenet is True else self.imagenet)
+        if self.feature and self.eyes != 'lite0': load_backbone(self.eyes)
+        elif self.feature and self.imagenet: load_lite(None if self.imagenet is True else self.imagenet)
 
 # %% ../../nbs/52b_train.repair_kind.ipynb #75b9fef5
 @patch
@@ -70,7 +75,8 @@ def loaders(self:RepairStage, recipe, data, seed, device=None):
 @patch
 def pixel_loss(self:RepairStage): # `WeightedLoss`
     "What a photo costs: its pixels, and perhaps its features."
-    return texture_loss(self.feature, self.eps, lite_eyes(self.imagenet) if self.feature else None)
+    eyes = lite_eyes(self.imagenet) if self.feature and self.eyes == 'lite0' else self.eyes
+    return texture_loss(self.feature, self.eps, eyes)
 
 @patch
 def learner(self:RepairStage, recipe, nets, dls, **kwargs):
