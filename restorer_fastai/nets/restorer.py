@@ -135,13 +135,12 @@ def _between(value, ends): return ((value - ends[0])/(ends[1] - ends[0])).clamp(
 
 def unet_share(
     numbers:Tensor, # (N, 14): what was done, see `Done.numbers`
-    texture:float=0., # Of the `Context`: the U-Net has learned none
 ) -> Tensor: # (N, 1, 1, 1), 0 (the repair network does it alone) to 1 (the U-Net does)
     "How much of the answer is to come from the U-Net, where there is a repair network as well."
     jpeg, noise, any_blur, salt = numbers[:, 0], 50*numbers[:, 4:7].mean(1), numbers[:, 9], numbers[:, 12]
     sure, width = _between(any_blur, SURE_BLUR), 4*numbers[:, 10]/any_blur.clamp(min=.01)
     wide = _between(width, SHARED_BLUR) - _between(width, STRONG_BLUR)
-    share = (1 - texture)*(1 - jpeg)*torch.maximum((1 - sure)*_between(noise, SHARED_NOISE), (1 - _between(noise, NOISY_BLUR))*sure*wide)
+    share = (1 - jpeg)*torch.maximum((1 - sure)*_between(noise, SHARED_NOISE), (1 - _between(noise, NOISY_BLUR))*sure*wide)
     salt = salt*(1 - .8*jpeg) # a few black and white points are JPEG's own
     return torch.where(salt > 10*UNET_SALT, torch.ones_like(share), share)[:, None, None, None]
 
@@ -150,10 +149,9 @@ def shared_repair(
     numbers:Tensor, # (N, 14): what was done, see `Done.numbers`
     unet, # Repairs photos
     told, # Repairs photos, and takes the numbers as well
-    texture:float=0., # Of the `Context`
 ) -> Tensor: # (N, 3, H, W)
     "Let two repair photos, each what it does better; who has nothing to say is not asked."
-    share = unet_share(numbers, texture)
+    share = unet_share(numbers)
     if (share <= 0).all(): return told(x, numbers)
     if (share >= 1).all(): return unet(x)
     return share*unet(x) + (1 - share)*told(x, numbers)
@@ -230,7 +228,7 @@ class Repairs(FindsHoles):
         if self.repairer is None: return x if self.unet is None else self.unet_repairs(x)
         numbers = self.repairer.numbers(x, done)
         told = partial(self.told_repairs, texture=texture)
-        y = shared_repair(x, numbers, self.unet_repairs, told, texture) if self.shares_work else told(x, numbers)
+        y = shared_repair(x, numbers, self.unet_repairs, told) if self.shares_work else told(x, numbers)
         return consistent(y, x, numbers)
 
     def told_repairs(self,

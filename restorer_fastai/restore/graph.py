@@ -169,7 +169,7 @@ class GraphNet(FindsHoles):
         numbers = self.repairer.numbers(turned, context.done)
         if not self.shares_work: return consistent(self._run(x, *vector, numbers), turned, numbers)
         told = partial(told_repair, self, texture=context.texture)
-        with computing_in(x.device, self.repair_dtype): y = shared_repair(turned, numbers, lambda _: self._run(x, *vector), told, context.texture)
+        with computing_in(x.device, self.repair_dtype): y = shared_repair(turned, numbers, lambda _: self._run(x, *vector), told)
         return consistent(y, turned, numbers)
 
 # %% ../../nbs/58_restore.graph.ipynb #cb6ccb8d
