@@ -28,7 +28,7 @@ from restorer_fastai.photo.writing import write_photo
 from restorer_fastai.score.evaluate import Scoring, score_photos
 from restorer_fastai.score.tasks import as_file, choose_tasks
 
-DAMAGES = 'jpeg_10', 'jpeg_40', 'blur_1.75', 'blur_2.5', 'noise_25', 'clean'
+DAMAGES = 'jpeg_10', 'jpeg_20', 'jpeg_40', 'blur_2.5', 'clean'
 
 
 def versions(restore, damaged, textures):

@@ -314,7 +314,7 @@ def restore(
     mode:Annotated[PhotoMode, typer.Option(help='What the photos are, if you know better than the network')]=PhotoMode.auto,
     mask:Annotated[Path, typer.Option(help='Where you know that nothing is left of a photo: a picture of its size, painted there on a see-through or black ground (in any colour); or a folder with such a NAME.png for each photo')]=None,
     strength:Annotated[float, typer.Option(min=0, max=1, help='How much of the restoration: 0 leaves a photo as it is (a negative becomes a plain positive)')]=1.,
-    texture:Annotated[float, typer.Option(min=0, max=1, help='How much texture to invent where JPEG or blur took it: 0 none, 1 as much as the network has learned. Looks better, is less true')]=0.,
+    texture:Annotated[float, typer.Option(min=0, max=1, help='How much texture to invent where JPEG took it: 0 none, 1 as much as the network has learned. Looks better, is less true')]=0.,
     keep_luma:Annotated[bool, typer.Option('--keep-luma', help='For black-and-white photos: take only colour from the network, keep the brightness of every pixel')]=False,
     no_defects:Annotated[bool, typer.Option('--no-defects', help='Look for no scratches, tears and holes; what --mask marks is filled all the same')]=False,
     worn:Annotated[bool, typer.Option('--worn', help='The photos are worn: fill scratches, tears and holes that are likely, too, not only those that are sure')]=False,

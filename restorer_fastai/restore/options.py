@@ -38,7 +38,7 @@ class RestoreOptions:
     defects:bool|str=True # Look for scratches, tears and holes that are sure, and inpaint them? 'likely': for all that are more likely than not, as in prints that are known to be worn. What a mask marks is inpainted in any case
     colorize:bool=True # Give a black-and-white photo colours?
     told:dict|None=None # What you know was done to it before: JPEG `quality`, standard deviation of `noise` (levels of 8 bit) and of `blur` (px), share of `impulses`; the rest is read from the photo
-    texture:float=0. # From 0 (nothing that is not known) to 1: how much texture to invent where it is lost, by JPEG or blur
+    texture:float=0. # From 0 (nothing that is not known) to 1: how much texture to invent where JPEG, or more than one damage, took it
 
     def __post_init__(self):
         if self.keep_luma and self.mask is not None: raise RestorerError('keep_luma keeps the brightness of the photo, holes and all: leave it away, or the mask')

@@ -111,7 +111,7 @@ def restore(self:Restorer,
     defects:bool|str=True, # Look for scratches, tears and holes that are sure, and inpaint them? 'likely': those that are likely, too, for worn prints. What the mask marks is inpainted in any case
     colorize:bool=True, # Give a black-and-white photo colours?
     told:dict=None, # What you know was done to it before: JPEG `quality`, standard deviation of `noise` (levels of 8 bit) and of `blur` (px), share of `impulses`. The rest is read from the photo
-    texture:float=0., # From 0 (nothing that is not known) to 1: how much texture to invent where it is lost, by JPEG or blur
+    texture:float=0., # From 0 (nothing that is not known) to 1: how much texture to invent where JPEG, or more than one damage, took it
     on_tile=None, # Called with (tiles done, tiles in all) after each tile
 ): # The restored photo: same kind and size (or as much larger as the network makes it); RGB; for a path numpy (H, W, 3), uint8 or uint16
     """Restore one photo of any size. Raises `PhotoError` for an unreadable file, `RestorerError` for what is no photo, for a mode, strength

@@ -105,7 +105,7 @@ def _inputs(gr):
     c['colorize'] = gr.Checkbox(True, label='Colours for black-and-white photos', info='They are guessed. Nobody knows them any more.')
     c['luma'] = gr.Checkbox(label='Only add colour', info='Keeps the brightness of every pixel, grain and scratches as well.', visible=False)
     c['strength'] = gr.Slider(0, 1, 1, step=.05, label='Strength', info='0: as it is; a negative is then only turned into a positive.')
-    c['texture'] = gr.Slider(0, 1, 0, step=.05, label='Texture', info='Invents leaves and skin where JPEG or blur took them: looks better, is less true.')
+    c['texture'] = gr.Slider(0, 1, 0, step=.05, label='Texture', info='Invents leaves and skin where JPEG took them: looks better, is less true.')
     c['go'], c['stop'] = _buttons(gr, ('Restore', gr.Button, dict(variant='primary', min_width=120)), ('Stop', gr.Button, dict(min_width=80)))
     return c
 
