@@ -74,7 +74,7 @@ def main(
         for task in choose_tasks(tasks.split(','), DAMAGES):
             damaged, told = task.draw(truth, path.stem, seed)
             made = versions(restorer.restore, as_file(damaged), shares)
-            rows.append(dict(photo=path.name, damage=task.name) | score_photos(made, truth, scoring=Scoring(lpips=True, weights=weights)))
+            rows.append(dict(photo=path.name, damage=task.title) | score_photos(made, truth, scoring=Scoring(lpips=True, weights=weights)))
             if ballot: keep(ballot, f'{path.stem}-{task.name}', made, truth)
     if not rows: raise typer.BadParameter(f'there are no photos in {photos}')
     rows = pd.DataFrame(rows)
