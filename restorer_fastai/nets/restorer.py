@@ -170,7 +170,7 @@ def told_repair(
 
 # %% ../../nbs/27_nets.restorer.ipynb #5e1f0a11
 BLUR_TRUST, WIDTH_TRUST = (.9, .97), (.5, .6) # probability of blur, sureness of its width: from where to where they are believed
-WRONG_BY, NOT_GAUSSIAN = .03, .03 # what the network may be wrong by, of 1; λ of a photo without noise, for each pixel of width
+WRONG_BY, NOT_GAUSSIAN = .03, .03 # what the network may be wrong by, of 1; λ of a photo without noise that is blurred by a pixel; more where it is wider, and where it is so slight that it may be the print's own
 _CLIPPED = 1.5/255 # what is so near to white or black may have been beyond
 
 def _gaussian_of(shape, width): # (N, 1, H, W//2 + 1): what blur leaves of each frequency
@@ -192,7 +192,7 @@ def consistent(
     blur, size = _gaussian_of(given.shape[2:], width), given.shape[2:]
     missing = given - torch.fft.irfft2(blur*torch.fft.rfft2(wide), size)
     missing = torch.where(given > 1 - _CLIPPED, missing.clamp(min=0), torch.where(given < _CLIPPED, missing.clamp(max=0), missing))
-    undone = blur/(blur**2 + NOT_GAUSSIAN*width.clamp(min=1) + (noise/WRONG_BY)**2)
+    undone = blur/(blur**2 + NOT_GAUSSIAN*torch.maximum(width, width**-3) + (noise/WRONG_BY)**2)
     return y + share*torch.fft.irfft2(undone*torch.fft.rfft2(missing), size)[..., pad:pad + h, pad:pad + w]
 
 # %% ../../nbs/27_nets.restorer.ipynb #140713a7
