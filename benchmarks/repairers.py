@@ -1,4 +1,4 @@
-"""Who repairs what better: the U-Net, the repair network that is told what was done, or both as they share the work (`unet_share`).
+"""Who repairs what better: the U-Net, the repair network that is told what was done, or both as they share the work (`unet_share`), true to what is there (`consistent`).
 
     python benchmarks/repairers.py --photos crops --limit 20
     python benchmarks/repairers.py --photos crops --limit 20 --repairer run/repair.safetensors --out scores.csv
@@ -22,7 +22,7 @@ import torch
 import typer
 from restorer_fastai import Restorer
 from restorer_fastai.degrade.estimate import estimate_done
-from restorer_fastai.nets.restorer import shared_repair, unet_share
+from restorer_fastai.nets.restorer import consistent, shared_repair, unet_share
 from restorer_fastai.nets.weights import load_weights
 from restorer_fastai.photo.files import find_photos
 from restorer_fastai.photo.pixels import to_float, to_tensor
@@ -94,7 +94,7 @@ def main(
             def score(y): return float(psnr(y.clamp(0, 1), truth, cap=MAX_DB))
             with torch.inference_mode():
                 a, b = unet(x), told(x, numbers)
-                both = shared_repair(x, numbers, lambda _: a, lambda *_: b)
+                both = consistent(shared_repair(x, numbers, lambda _: a, lambda *_: b), x, numbers)
             rows.append(dict(photo=path.name, damage=name, damaged=score(x), unet=score(a), told=score(b), both=score(both), share=float(unet_share(numbers))))
     if not rows: raise typer.BadParameter(f'no photo in {photos} has a short side of {side} px')
     rows = pd.DataFrame(rows)
