@@ -247,10 +247,10 @@ def test_nothing_sticks_out_on_a_small_screen_and_the_tab_key_reaches_all(visit,
     beyond = "o => o.getBoundingClientRect().right > innerWidth || o.getBoundingClientRect().left < 0"
     assert not page.evaluate(f"[...document.querySelectorAll('button, input')].filter(o => o.offsetParent).filter({beyond}).map(o => o.outerHTML)")
     reached = set()
-    for _ in range(20):
+    for _ in range(26):
         page.keyboard.press('Tab')
         reached.add(page.evaluate('document.activeElement.innerText || document.activeElement.ariaLabel || document.activeElement.value || ""'))
-    for name in 'Choose a whole folder', 'Example: film', 'auto', 'range slider for Strength', 'Restore', 'Stop':
+    for name in 'Choose a whole folder', 'Example: film', 'auto', 'range slider for Strength', 'range slider for Texture', 'Restore', 'Stop':
         assert any(name in o for o in reached), (name, reached)
 
 def test_what_a_proxy_says_to_a_photo_that_it_does_not_let_through_is_shown(visit, photos):
