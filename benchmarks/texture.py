@@ -17,7 +17,6 @@ os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1') # albumentations asks the
 warnings.simplefilter('ignore') # notes of libraries to each other's developers
 
 import pandas as pd
-import torch
 import typer
 from restorer_fastai import Restorer
 from restorer_fastai.photo.files import find_photos
@@ -68,12 +67,10 @@ def main(
     "Damage photos, restore them with more and more texture, print the table."
     restorer, shares, rows = Restorer.load(model), [float(o) for o in textures.split(',')], []
     if getattr(restorer.net, 'textured', None) is None: raise typer.BadParameter('this model has no part that has learned texture')
-    torch.manual_seed(seed)
     for path in with_progress(list(islice(find_photos(photos), limit or None)), 'photos'):
         truth = as_file(read_photo(path))
-        for task in choose_tasks(tasks.split(','), DAMAGES):
-            damaged, told = task.draw(truth, path.stem, seed)
-            made = versions(restorer.restore, as_file(damaged), shares)
+        for task in choose_tasks(tasks.split(','), None):
+            made = versions(restorer.restore, as_file(task.draw(truth, path.stem, seed)[0]), shares)
             rows.append(dict(photo=path.name, damage=task.title) | score_photos(made, truth, scoring=Scoring(lpips=True, weights=weights)))
             if ballot: keep(ballot, f'{path.stem}-{task.name}', made, truth)
     if not rows: raise typer.BadParameter(f'there are no photos in {photos}')

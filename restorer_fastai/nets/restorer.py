@@ -133,12 +133,14 @@ UNET_SALT = 1e-3 # Share of the pixels from which on black and white ones are th
 
 def _between(value, ends): return ((value - ends[0])/(ends[1] - ends[0])).clamp(0, 1)
 
+def _blur_width(numbers): return 4*numbers[:, 10]/numbers[:, 9].clamp(min=.01) # (N,), px: undoes what `Done.numbers` does to it
+
 def unet_share(
     numbers:Tensor, # (N, 14): what was done, see `Done.numbers`
 ) -> Tensor: # (N, 1, 1, 1), 0 (the repair network does it alone) to 1 (the U-Net does)
     "How much of the answer is to come from the U-Net, where there is a repair network as well."
     jpeg, noise, any_blur, salt = numbers[:, 0], 50*numbers[:, 4:7].mean(1), numbers[:, 9], numbers[:, 12]
-    sure, width = _between(any_blur, SURE_BLUR), 4*numbers[:, 10]/any_blur.clamp(min=.01)
+    sure, width = _between(any_blur, SURE_BLUR), _blur_width(numbers)
     wide = _between(width, SHARED_BLUR) - _between(width, STRONG_BLUR)
     share = (1 - jpeg)*torch.maximum((1 - sure)*_between(noise, SHARED_NOISE), (1 - _between(noise, NOISY_BLUR))*sure*wide)
     salt = salt*(1 - .8*jpeg) # a few black and white points are JPEG's own
@@ -184,7 +186,7 @@ def consistent(
 ) -> Tensor: # (N, 3, H, W), fp32; `y` itself where no blur is known that is not JPEG's, too
     "Make restored photos give, blurred again, what they were restored from: the data step of Zhang et al. 2021 (DPIR)."
     jpeg, noise, any_blur = (o[:, None, None, None] for o in (numbers[:, 0], 50/255*numbers[:, 4:7].mean(1), numbers[:, 9]))
-    width, sure = (o[:, None, None, None] for o in (4*numbers[:, 10]/numbers[:, 9].clamp(min=.01), numbers[:, 11]))
+    width, sure = (o[:, None, None, None] for o in (_blur_width(numbers), numbers[:, 11]))
     share = (1 - jpeg)*_between(any_blur, BLUR_TRUST)*_between(sure, WIDTH_TRUST)
     if not (share > .01).any(): return y
     pad, (h, w) = min(int(4*width[share > .01].max()) + 4, min(x.shape[2:]) - 1), x.shape[2:]

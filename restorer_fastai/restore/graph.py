@@ -109,7 +109,7 @@ class _Graph(nn.Module):
     def __init__(self, net): super().__init__(); self.net = net
     def forward(self, photo, vector=None, done=None):
         turned = photo if vector is None else colour_transform(photo, vector)
-        if self.net.shares_work or (self.net.repairer is None and self.net.unet is not None): return self.net.unet_repairs(turned)
+        if self.net.unet is not None: return self.net.unet_repairs(turned) # a repairer that shares the work does its part beside the graph
         return turned if self.net.repairer is None else self.net.told_repairs(turned, done)
 
 # %% ../../nbs/58_restore.graph.ipynb #f71ea6a2
