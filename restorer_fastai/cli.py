@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['WAITING', 'app', 'Seed', 'MixOption', 'Paths', 'Model', 'Trusted', 'Exact', 'Patterns', 'Suffix', 'Quality',
-           'KeepDates', 'TileSide', 'escape_output', 'calm_threads', 'Commands', 'main', 'samples', 'pack', 'unpack',
-           'build', 'check', 'degrade', 'train', 'report', 'PhotoMode', 'restore', 'oldphoto', 'evaluate', 'open_app',
-           'VoteKind', 'open_votes']
+           'KeepDates', 'Texture', 'SideFiles', 'Overwrite', 'DryRun', 'TileSide', 'escape_output', 'calm_threads',
+           'Commands', 'main', 'samples', 'pack', 'unpack', 'build', 'check', 'degrade', 'train', 'report', 'PhotoMode',
+           'restore', 'upscale', 'oldphoto', 'evaluate', 'open_app', 'VoteKind', 'open_votes']
 
 # %% ../nbs/99_cli.ipynb #22459297
 import contextlib
@@ -63,7 +63,7 @@ def calm_threads():
     if not {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'} & {*os.environ}: os.environ.update(WAITING)
 
 # %% ../nbs/99_cli.ipynb #70714f57
-_GO_ON = 'build', 'unpack', 'train', 'restore', 'oldphoto', 'votes' # commands that go on where they were stopped
+_GO_ON = 'build', 'unpack', 'train', 'restore', 'upscale', 'oldphoto', 'votes' # commands that go on where they were stopped
 
 class Commands(TyperGroup):
     "A group of commands that answers an error with one line on stderr and exit code 1. With RESTORER_DEBUG=1 it shows where."
@@ -236,7 +236,7 @@ def degrade(
 def train(
     data:Annotated[Path, typer.Option(help='A built data set')],
     out:Annotated[Path, typer.Option(help='Folder for the run: model.safetensors, report.html, log.csv, samples/, checkpoint')],
-    recipe:Annotated[str, typer.Option(help='How to train: quick, progressive or reference (the generator), one of its parts (frame_lite, film, defects, inpaint, colorize, repair, texture), or a YAML file')]='quick',
+    recipe:Annotated[str, typer.Option(help='How to train: quick, progressive or reference (the generator), one of its parts (frame_lite, film, defects, inpaint, colorize, repair, texture, superres, srgan), or a YAML file')]='quick',
     checkpoint_minutes:Annotated[float, typer.Option(help='Minutes between checkpoints within an epoch; as the recipe says when not given')]=None,
     tensorboard:Annotated[bool, typer.Option('--tensorboard', help='Also write OUT/tensorboard/')]=None,
     minutes:Annotated[float, typer.Option(help='Stop after so many, with a checkpoint; the same command goes on, also in a copy of OUT on another machine')]=None,
@@ -261,6 +261,10 @@ Patterns = Annotated[list[str], typer.Argument(help="Photos, folders with photos
 Suffix = Annotated[str, typer.Option(help='Format of all results, like .png; each photo keeps its own when not given')]
 Quality = Annotated[int, typer.Option(min=1, max=100, help='Of JPEG and WebP')]
 KeepDates = Annotated[bool, typer.Option('--keep-dates', help='Give each result the file dates of its photo; else it has those of its making (dates in EXIF data stay in any case)')]
+Texture = Annotated[float, typer.Option(min=0, max=1, help='How much texture to invent where JPEG took it, and where a photo is enlarged: 0 none, 1 as much as the network has learned. Looks better, is less true')]
+SideFiles = Annotated[bool, typer.Option('--side-files', help='Write beside each result NAME.invented.png, which marks what was made up, and a report.html in each folder')]
+Overwrite = Annotated[bool, typer.Option('--overwrite', help='Restore again what is in OUT already')]
+DryRun = Annotated[bool, typer.Option('--dry-run', help='Say what would be done, and do nothing')]
 TileSide = Annotated[int, typer.Option('--tile', help='Larger photos are done in tiles of so many pixels, a multiple of 32; smaller needs less memory')]
 
 class PhotoMode(str, Enum):
@@ -306,6 +310,18 @@ def _say_plan(plan, options, files, model, trusted):
     _exit_with(len(plan.jobs), sum(map(_say_failed, plan.missed)))
 
 # %% ../nbs/99_cli.ipynb #fe25d6b7
+def _restore_all(paths, out, options, files, dry_run, model, trusted, tile, exact):
+    "Restore what a person typed, and say what became of it."
+    from restorer_fastai.restore.album import restore_album
+    from restorer_fastai.restore.plan import plan_album
+    plan = plan_album(paths, out, options.mask, files) # what is wrong with it is said before the network is loaded
+    if dry_run: return _say_plan(plan, options, files, model, trusted)
+    def tell(photo, became): typer.echo(f'{printable(photo)}: {became}')
+    summary = restore_album(_restorer(model, trusted, tile, exact), plan, options, files, on_photo=tell)
+    for page in summary.reports: typer.echo(f'{printable(page)}: before and after')
+    typer.echo(summary)
+    _exit_with(len(summary.restored) + len(summary.skipped) + len(summary.busy), len(summary.failed))
+
 @app.command()
 def restore(
     paths:Patterns,
@@ -314,7 +330,8 @@ def restore(
     mode:Annotated[PhotoMode, typer.Option(help='What the photos are, if you know better than the network')]=PhotoMode.auto,
     mask:Annotated[Path, typer.Option(help='Where you know that nothing is left of a photo: a picture of its size, painted there on a see-through or black ground (in any colour); or a folder with such a NAME.png for each photo')]=None,
     strength:Annotated[float, typer.Option(min=0, max=1, help='How much of the restoration: 0 leaves a photo as it is (a negative becomes a plain positive)')]=1.,
-    texture:Annotated[float, typer.Option(min=0, max=1, help='How much texture to invent where JPEG took it: 0 none, 1 as much as the network has learned. Looks better, is less true')]=0.,
+    texture:Texture=0.,
+    upscale:Annotated[int, typer.Option(help='How many times larger the restored photo is to be: 1, 2 or 4')]=1,
     keep_luma:Annotated[bool, typer.Option('--keep-luma', help='For black-and-white photos: take only colour from the network, keep the brightness of every pixel')]=False,
     no_defects:Annotated[bool, typer.Option('--no-defects', help='Look for no scratches, tears and holes; what --mask marks is filled all the same')]=False,
     worn:Annotated[bool, typer.Option('--worn', help='The photos are worn: fill scratches, tears and holes that are likely, too, not only those that are sure')]=False,
@@ -323,31 +340,47 @@ def restore(
     roll:Annotated[bool, typer.Option('--roll', help='The negatives in each folder are one roll of film: give them one look')]=False,
     suffix:Suffix=None,
     quality:Quality=95,
-    side_files:Annotated[bool, typer.Option('--side-files', help='Write beside each result NAME.invented.png, which marks what was made up, and a report.html in each folder')]=False,
-    overwrite:Annotated[bool, typer.Option('--overwrite', help='Restore again what is in OUT already')]=False,
+    side_files:SideFiles=False,
+    overwrite:Overwrite=False,
     keep_dates:KeepDates=False,
-    dry_run:Annotated[bool, typer.Option('--dry-run', help='Say what would be done, and do nothing')]=False,
+    dry_run:DryRun=False,
     tile:TileSide=512,
     exact:Exact=False,
     trusted:Trusted=False,
     lost:Annotated[Path, typer.Option('--lost', hidden=True)]=None, # what --mask was called
 ):
     "Restore photos, and all photos in folders. Started again, it goes on where it was stopped."
-    from restorer_fastai.restore.album import restore_album
     from restorer_fastai.restore.options import AlbumOptions, RestoreOptions
-    from restorer_fastai.restore.plan import plan_album
     known = _told_mode(mode)
     if worn and no_defects: raise typer.BadParameter('--worn looks for more defects and --no-defects for none: leave one of them away')
-    try: options = RestoreOptions(known, mask or lost, strength, keep_luma, 'likely' if worn else not no_defects, not no_colorize, _told_numbers(told), texture)
+    try: options = RestoreOptions(known, mask or lost, strength, keep_luma, 'likely' if worn else not no_defects, not no_colorize, _told_numbers(told), texture, upscale)
     except RestorerError as e: raise typer.BadParameter(str(e)) from e
     files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, side_files=side_files, roll=roll, keep_dates=keep_dates)
-    plan = plan_album(paths, out, options.mask, files) # what is wrong with it is said before the network is loaded
-    if dry_run: return _say_plan(plan, options, files, model, trusted)
-    def tell(photo, became): typer.echo(f'{printable(photo)}: {became}')
-    summary = restore_album(_restorer(model, trusted, tile, exact), plan, options, files, on_photo=tell)
-    for page in summary.reports: typer.echo(f'{printable(page)}: before and after')
-    typer.echo(summary)
-    _exit_with(len(summary.restored) + len(summary.skipped) + len(summary.busy), len(summary.failed))
+    _restore_all(paths, out, options, files, dry_run, model, trusted, tile, exact)
+
+@app.command()
+def upscale(
+    paths:Patterns,
+    out:Annotated[Path, typer.Option(help='Folder for the large photos')],
+    times:Annotated[int, typer.Option(help='How many times larger: 2 or 4')]=4,
+    texture:Texture=0.,
+    model:Model='reference',
+    suffix:Suffix=None,
+    quality:Quality=95,
+    side_files:SideFiles=False,
+    overwrite:Overwrite=False,
+    keep_dates:KeepDates=False,
+    dry_run:DryRun=False,
+    tile:TileSide=512,
+    exact:Exact=False,
+    trusted:Trusted=False,
+):
+    "Make photos larger, and leave them otherwise as they are. (To restore them first: `restore --upscale`.)"
+    from restorer_fastai.restore.options import AlbumOptions, RestoreOptions, UPSCALES
+    if times not in UPSCALES[1:]: raise typer.BadParameter(f'--times {times}: give 2 or 4')
+    options = RestoreOptions('photo', strength=0., defects=False, colorize=False, texture=texture, upscale=times)
+    files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, side_files=side_files, keep_dates=keep_dates)
+    _restore_all(paths, out, options, files, dry_run, model, trusted, tile, exact)
 
 # %% ../nbs/99_cli.ipynb #e83a5c17
 @app.command()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastcore.basics import patch
+from torch.nn import functional as F
 from torchvision.utils import make_grid
 
 from .callbacks import restoring_net
@@ -22,11 +23,12 @@ def sample_sheet(
     batch, # (degraded, clean), each (N, 3, H, W) in [0, 1]; of parts (degraded, thumbnail, [mode], clean)
     n:int=8, # Photos to show
 ) -> np.ndarray: # A picture (H', W', 3), float
-    "Degraded, restored and clean photos in three rows."
+    "Degraded, restored and clean photos in three rows; small ones are shown as large as what was made of them."
     x, *thumbnail, y = (o[:n].as_subclass(torch.Tensor) for o in batch)
     training = net.training
     restored = net.eval()(x, *thumbnail).clamp(0, 1)
     net.train(training)
+    if x.shape != y.shape: x = F.interpolate(x, y.shape[2:], mode='nearest') # it was enlarged
     return from_tensor(make_grid(torch.cat([x, restored, y]).cpu(), nrow=len(x), padding=2)[None])
 
 # %% ../../nbs/49_learn.watch.ipynb #34399186

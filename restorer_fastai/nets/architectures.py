@@ -56,6 +56,8 @@ ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a c
     'film': 'restorer_fastai.nets.film:FilmNet',
     'repair': 'restorer_fastai.nets.repair:RepairNet',
     'critic_projected': 'restorer_fastai.nets.projected:ProjectedCritic',
+    'srresnet': 'restorer_fastai.superres.srresnet:SRResNet',
+    'edsr_lite': 'restorer_fastai.superres.srresnet:EDSRLite',
 }
 
 def resolve(

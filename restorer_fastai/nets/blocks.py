@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['round_to_8bit', 'bf16_is_fast', 'computing_in', 'InFloat32', 'conv_norm', 'rest_norms', 'settle_spectral_norm',
-           'DetailBlock']
+           'DetailBlock', 'run_between']
 
 # %% ../../nbs/20_nets.blocks.ipynb #2bf92e2f
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 # %% ../../nbs/20_nets.blocks.ipynb #051f25b5
@@ -90,3 +91,16 @@ class DetailBlock(nn.Module):
         for p in self.convs[-1].parameters(): nn.init.zeros_(p)
 
     def forward(self, x): return x + self.convs(x)
+
+# %% ../../nbs/20_nets.blocks.ipynb #20a00002
+def run_between(
+    net:nn.Module, # Before the lesson
+    other:nn.Module|None, # Of the same form: after it; None: there was none
+    share:float, # How much of `other`: from 0 (the weights of `net`) to 1
+    *args, # What they take
+): # What they give
+    "Run a network whose weights lie between those of two."
+    if not share or other is None: return net(*args)
+    theirs = dict(other.state_dict())
+    state = {k: torch.lerp(v, theirs[k], share) if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    return functional_call(net, state, args)

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['ARCHS', 'NORMS', 'SHARED_NOISE', 'SHARED_BLUR', 'SURE_BLUR', 'NOISY_BLUR', 'STRONG_BLUR', 'UNET_SALT', 'BLUR_TRUST',
-           'WIDTH_TRUST', 'WRONG_BY', 'NOT_GAUSSIAN', 'PARTS', 'ADDED', 'NetConfig', 'DetailHead', 'end_at_half_size',
-           'end_at_full_size', 'unet_share', 'shared_repair', 'told_repair', 'consistent', 'FindsHoles', 'Repairs',
-           'parts_of', 'RestorerNet', 'build_network', 'plain_restorer', 'plain_network', 'plain_copy']
+           'WIDTH_TRUST', 'WRONG_BY', 'NOT_GAUSSIAN', 'PARTS', 'ADDED', 'AFTER_LESSON', 'NetConfig', 'DetailHead',
+           'end_at_half_size', 'end_at_full_size', 'unet_share', 'shared_repair', 'told_repair', 'consistent',
+           'FindsHoles', 'Repairs', 'parts_of', 'RestorerNet', 'build_network', 'plain_restorer', 'plain_network',
+           'plain_copy']
 
 # %% ../../nbs/27_nets.restorer.ipynb #a2a54c30
 import inspect, warnings
@@ -16,11 +17,10 @@ from functools import partial
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from .backbone import IMAGENET_MEAN, IMAGENET_STD
-from .blocks import DetailBlock, InFloat32, computing_in, rest_norms
+from .blocks import DetailBlock, InFloat32, computing_in, rest_norms, run_between
 from .colour import ColourNet
 from .frame import Context, FrameNet, LooksFirst, colour_transform
 from .holes import HoleNet, fill_holes, sure_holes
@@ -167,8 +167,7 @@ def told_repair(
 ) -> Tensor: # (N, 3, H, W)
     "Let the network that is told what was done repair photos, with weights between those of two (Wang et al. 2018)."
     if not texture or net.textured is None: return net.repairer.repair(x, numbers)
-    other = dict(net.textured.named_parameters())
-    return functional_call(net.repairer, {k: torch.lerp(v, other[k], texture) for k, v in net.repairer.named_parameters()}, (x, numbers))
+    return run_between(net.repairer, net.textured, texture, x, numbers)
 
 # %% ../../nbs/27_nets.restorer.ipynb #5e1f0a11
 BLUR_TRUST, WIDTH_TRUST = (.9, .97), (.5, .6) # probability of blur, sureness of its width: from where to where they are believed
@@ -253,7 +252,9 @@ class Repairs(FindsHoles):
 
 # %% ../../nbs/27_nets.restorer.ipynb #1c9f53e8
 PARTS = dict(looker=FrameNet, holes=HoleNet, colourer=ColourNet) # Parts of a `RestorerNet` that are networks of their own -> what we take for them
-ADDED = dict(film=('rgb+mask', 'frame'), defects=('rgb', 'mask'), inpainter=('rgb+mask', 'rgb'), repairer=('rgb', 'rgb'), textured=('rgb', 'rgb')) # Parts that nobody has until they are put in -> what they expect and give
+ADDED = dict(film=('rgb+mask', 'frame'), defects=('rgb', 'mask'), inpainter=('rgb+mask', 'rgb'), repairer=('rgb', 'rgb'), textured=('rgb', 'rgb'),
+    enlarger=('rgb', 'rgb', 4), textured_enlarger=('rgb', 'rgb', 4)) # Parts that nobody has until they are put in -> what they expect and give, and how many times larger than the photo
+AFTER_LESSON = dict(textured='repairer', textured_enlarger='enlarger') # Parts that are mixed with another one, and so have its form -> that one
 
 def parts_of(
     net:nn.Module, # A `RestorerNet`, or what was made of one
@@ -356,6 +357,8 @@ def plain_copy(
     return copy.eval()
 
 # %% ../../nbs/27_nets.restorer.ipynb #705c24d2
+def _form(part): return getattr(part, 'architecture', None), getattr(part, 'config', None)
+
 @patch
 def put_part(self:RestorerNet,
     name:str, # A key of `PARTS` or `ADDED`
@@ -363,10 +366,11 @@ def put_part(self:RestorerNet,
 ):
     "Let another network be a part of this one. Raises RestorerError for an unknown part, and for a network that does something else."
     if name not in parts_of(self): raise RestorerError(f"a restorer has no part '{name}'; it has {', '.join(parts_of(self))}")
-    wanted = ADDED[name] if name in ADDED else (PARTS[name].expects, PARTS[name].gives)
-    found = getattr(part, 'expects', None), getattr(part, 'gives', None)
-    if wanted != found: raise RestorerError(f"the part '{name}' makes {wanted[1]} of {wanted[0]}, and a {type(part).__name__} makes {found[1]} of {found[0]}")
-    if name == 'textured' and getattr(part, 'config', None) != getattr(self.repairer, 'config', None): raise RestorerError('the textured part is to be mixed with the repairer: give one of the same form, after it')
+    expects, gives, *scale = ADDED[name] if name in ADDED else (PARTS[name].expects, PARTS[name].gives)
+    wanted, found = (expects, gives, *(scale or [1])), tuple(getattr(part, o, d) for o, d in dict(expects=None, gives=None, scale=1).items())
+    def said(what): return f'{what[1]} of {what[0]}' + (f', {what[2]} times as large' if what[2] != 1 else '')
+    if wanted != found: raise RestorerError(f"the part '{name}' makes {said(wanted)}, and a {type(part).__name__} makes {said(found)}")
+    if (first := AFTER_LESSON.get(name)) and _form(part) != _form(getattr(self, first)): raise RestorerError(f"the part '{name}' is to be mixed with the part '{first}': give one of the same form, after it")
     setattr(self, name, part.to(self.mean.device).eval())
 
 # %% ../../nbs/27_nets.restorer.ipynb #0c21b164

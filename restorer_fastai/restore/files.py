@@ -16,11 +16,12 @@ from ..photo.disk import claim, sweep, will_be
 from ..photo.errors import could_not_write, FileError, PhotoError, RestorerError
 from ..photo.files import PHOTO_TYPES
 from ..photo.reading import open_photo
-from ..photo.writing import not_written, save_photo
-from .invented import COLOURED, FILLED, invented_beside, invented_path, is_invented, mark_invented
+from ..photo.writing import check_size, not_written, save_photo
+from .enlarge import restore_and_enlarge
+from .invented import COLOURED, FILLED, invented_beside, invented_path, is_invented, mark_invented, TEXTURED
 from .look import Seen, look_at, turn_colours, uncoloured
 from .options import FileOptions, RestoreOptions
-from .pixels import enlarged_rows, restore_array, what_to_do
+from .pixels import enlarged_rows, what_to_do
 from .plan import Job, check_job
 from .record import how_it_differs, made_of
 from .tiles import TiledNet
@@ -67,8 +68,9 @@ def describe(
     **more, # What else is to be noted, JSON-able
 )->dict:
     "What was done to a photo, JSON-able."
-    shares = {name: round(float((marks & code > 0).mean()), 6) for name, code in (('filled', FILLED), ('coloured', COLOURED))} if marks is not None else {}
-    wishes = dict(told=options.mode is not None, told_mask=options.mask is not None, strength=options.strength, texture=options.texture, keep_luma=options.keep_luma,
+    codes = dict(filled=FILLED, coloured=COLOURED) | (dict(textured=TEXTURED) if options.upscale > 1 else {})
+    shares = {name: round(float((marks & code > 0).mean()), 6) for name, code in codes.items()} if marks is not None else {}
+    wishes = dict(told=options.mode is not None, told_mask=options.mask is not None, strength=options.strength, texture=options.texture, upscale=options.upscale, keep_luma=options.keep_luma,
         no_defects=not options.defects, worn=options.defects == 'likely', no_colorize=not options.colorize)
     return dict(wishes, **more, mode=seen.mode, weights=tiled.name, sha256=tiled.meta.get('sha256'), version=__version__, **shares)
 
@@ -80,6 +82,7 @@ def in_one_line(
 )->str: # ASCII
     "A record for a photo's EXIF data."
     said = [record['mode'] or 'photo', *(f'strength {record["strength"]:g}' for _ in range(record['strength'] < 1)), *(f'texture {record["texture"]:g}' for _ in range(record.get('texture', 0) > 0)),
+            *(f'upscale {record["upscale"]}' for _ in range(record.get('upscale', 1) > 1)),
             *(o for o in (*NOTED_WISHES, 'told_mask') if record.get(o))]
     text = f"Restored by restorer_fastai {record['version']} with {record['weights']} (SHA-256 {(record['sha256'] or 'unknown')[:16]}): {', '.join(said)}"
     return text.encode('ascii', 'replace').decode()
@@ -130,10 +133,11 @@ def _write_restored(tiled, job, options, files, seen, on_tile):
     seen = seen or look_at(tiled.net, photo.pixels, options.mode, tiled.device)
     if not options.colorize: seen = uncoloured(tiled.net, photo.pixels, seen, tiled.device)
     treatment = what_to_do(tiled, photo.pixels, seen, options, path=job.photo)
-    y = restore_array(tiled, photo.pixels, seen, options, on_tile, treatment)
-    wide = (_WIDE,) if tiled.scale > 1 and photo.own else ()
+    def mark(restored): return _marks(tiled, photo.pixels, restored, seen, treatment.mask)
+    check_size(job.result, photo.pixels.shape, tiled.scale*options.upscale) # before hours of work
+    y, marks = restore_and_enlarge(tiled, photo.pixels, seen, options, on_tile, treatment, mark if job.invented else None)
+    wide = (_WIDE,) if y.shape != photo.pixels.shape and photo.own else ()
     notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result), *wide)
-    marks = _marks(tiled, photo.pixels, y, seen, treatment.mask) if job.invented else None
     signs = _signs(photo, job, treatment.done) if job.invented else ()
     record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, signs=signs, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():

@@ -61,7 +61,7 @@ def fold_norms(
     "The same network with fewer layers, for restoring only. Raises `WeightsError` for any other network."
     copy = plain_copy(_ours(net))
     with torch.no_grad():
-        for part in (copy.unet, copy.holes, copy.repairer):
+        for part in (copy.unet, copy.holes, copy.repairer, copy.enlarger, copy.textured_enlarger):
             if part is not None: _fold(part)
     return FoldedNet(copy.to(net.mean.device)).eval().requires_grad_(False)
 
@@ -203,7 +203,7 @@ def load_graph(
 def _cast_once(net, dtype):
     "The weights of convolutions as autocast would cast them in every call."
     kept = {id(o) for m in net.modules() if isinstance(m, InFloat32) for o in m.modules()}
-    for part in (net.unet, net.head, net.holes, net.repairer, net.textured):
+    for part in (net.unet, net.head, net.holes, net.repairer, net.textured, net.enlarger, net.textured_enlarger):
         for m in part.modules() if part is not None else ():
             if isinstance(m, nn.Conv2d) and id(m) not in kept: m.to(dtype)
     return net

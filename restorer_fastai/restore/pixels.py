@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LUMA_KEPT_SIDE', 'NOT_FILLED', 'NOT_WANTED', 'NOT_TEXTURED', 'as_photo', 'shown', 'as_positive', 'inpainted',
-           'enlarged_rows', 'Treatment', 'what_was_done', 'what_is_kept', 'what_to_do', 'in_type_of', 'restore_array',
-           'in_its_kind', 'array_of']
+           'is_grey', 'enlarged_rows', 'Treatment', 'what_was_done', 'what_is_kept', 'what_to_do', 'in_type_of',
+           'restore_array', 'in_its_kind', 'array_of']
 
 # %% ../../nbs/62_restore.pixels.ipynb #be5826c5
 import os
@@ -134,7 +134,10 @@ def _filled(tiled, img, seen, treatment):
     return filled, seen, None
 
 # %% ../../nbs/62_restore.pixels.ipynb #cba8b732
-def _is_grey(img, tolerance=2/255):
+def is_grey(
+    img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
+    tolerance:float=2/255, # How far the channels of a pixel may be apart
+)->bool:
     "Whether all pixels of (H, W, 3) are grey, up to what a JPEG file does to grey."
     return all(np.ptp(to_float(img[i:i + 64]), axis=2).max() <= tolerance for i in range(0, len(img), 64))
 
@@ -216,6 +219,9 @@ def what_is_kept(
     kept = keep_map(img, mode == 'black_and_white', even)
     return kept if kept is None or mask is None else np.where(mask > 0, np.uint8(0), kept)
 
+def _invents(net, upscale): # texture, when it repairs, or when it enlarges
+    return getattr(net, 'textured', None) is not None or upscale > 1 and getattr(net, 'textured_enlarger', None) is not None
+
 def what_to_do(
     tiled:TiledNet, # The network
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
@@ -230,10 +236,10 @@ def what_to_do(
     both = [o for o in (told, found) if o is not None]
     mask = np.maximum.reduce(both) if both else None
     if both and (inpainter := getattr(tiled.net, 'inpainter', None)): notes += tuple(inpainter.doubts(mask))
-    kept = None if options.keep_luma else what_is_kept(tiled, img, seen.mode, mask, even)
+    kept = None if options.keep_luma or options.strength == 0 else what_is_kept(tiled, img, seen.mode, mask, even)
     done = None if seen.drawing or options.keep_luma or options.strength == 0 else what_was_done(tiled, img, seen, options.told, path)
     if options.told and getattr(tiled.net, 'repairer', None) is None: notes += (NOT_WANTED,)
-    if options.texture and getattr(tiled.net, 'textured', None) is None: notes += (NOT_TEXTURED,)
+    if options.texture and not _invents(tiled.net, options.upscale): notes += (NOT_TEXTURED,)
     return Treatment(mask, kept, tuple(dict.fromkeys((*said, *notes))), done=done)
 
 # %% ../../nbs/62_restore.pixels.ipynb #e26fb58a
@@ -258,7 +264,7 @@ def _restored(tiled, img, seen, options, treatment, on_tile):
     "A photo that was looked at, whatever it is."
     (h, w), s = img.shape[:2], tiled.scale
     out = np.empty((h*s, w*s, 3), img.dtype if img.dtype in (np.uint8, np.uint16) else np.float32)
-    stay_grey = seen.mode == 'photo' and _is_grey(img)
+    stay_grey = seen.mode == 'photo' and is_grey(img)
     hidden = None if treatment.kept is None else treatment.kept == HIDDEN
     if options.keep_luma: strips = _luma_kept_strips(tiled, img, seen, on_tile)
     else: strips = _strips(tiled, *_filled(tiled, img, seen, treatment), on_tile, hidden, treatment.done, options.texture)
@@ -272,6 +278,13 @@ def _restored(tiled, img, seen, options, treatment, on_tile):
     return out
 
 # %% ../../nbs/62_restore.pixels.ipynb #446dd86c
+def _as_it_was(img, seen):
+    "What is left of restoring at strength 0: a negative is turned, all else stays as it is; the network is not asked."
+    if seen.mode != 'negative': return img.copy() if img.dtype in (np.uint8, np.uint16) else img.astype(np.float32)
+    out = np.empty(img.shape, img.dtype if img.dtype in (np.uint8, np.uint16) else np.float32)
+    for i in range(0, len(img), 64): out[i:i + 64] = in_type_of(out, turn_colours(to_float(img[i:i + 64]), seen))
+    return out
+
 def restore_array(
     tiled:TiledNet, # The network
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]
@@ -283,6 +296,7 @@ def restore_array(
     "Restore a photo that was looked at. Raises `RestorerError` for `keep_luma` with a photo that is not black-and-white, and for a mask of another size."
     if options.keep_luma: check_luma_kept(seen.mode, tiled.scale)
     treatment = treatment or what_to_do(tiled, img, seen, options)
+    if options.strength == 0 and tiled.scale == 1: return _as_it_was(img, seen)
     if seen.drawing and tiled.scale == 1:
         if treatment.mask is None: return img.copy()
         return np.where(treatment.mask[..., None] > 0, _restored(tiled, img, seen, options, treatment, on_tile), img)

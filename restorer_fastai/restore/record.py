@@ -44,7 +44,7 @@ def asked(
     files:FileOptions, # How it is written
 )->str: # Such as '--mode negative --strength 0.5'; '' for the usual ones
     "The wishes that make a difference for a result."
-    said = [f'--mode {options.mode}'.replace('_', '-') if options.mode else '', f'--strength {options.strength:g}' if options.strength < 1 else '', f'--texture {options.texture:g}' if options.texture else '',
+    said = [f'--mode {options.mode}'.replace('_', '-') if options.mode else '', f'--strength {options.strength:g}' if options.strength < 1 else '', f'--texture {options.texture:g}' if options.texture else '', f'--upscale {options.upscale}' if options.upscale > 1 else '',
             '--keep-luma' if options.keep_luma else '', {True: '', False: '--no-defects'}.get(options.defects, '--worn'), '' if options.colorize else '--no-colorize', '--roll' if getattr(files, 'roll', False) else '',
             *(f'--told {k}={v:g}' for k, v in sorted((options.told or {}).items())), f'--mask {_mask_hash(job.mask)}' if job.mask is not None else '',
             f'--quality {files.quality}' if files.quality != FileOptions.quality and job.result.suffix.lower() in ('.jpg', '.jpeg', '.webp') else '']

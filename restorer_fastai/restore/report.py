@@ -45,6 +45,7 @@ def _say(record):
     parts = [f"Taken for: {mode}{' (told)' if record.get('told') else ''}", f"filled {_percent(record['filled'])}", f"coloured {_percent(record['coloured'])}"]
     if record.get('signs'): parts.insert(1, f"signs of {' and of '.join(record['signs'])}")
     if record.get('strength', 1) < 1: parts.append(f"strength {record['strength']:g}")
+    if record.get('upscale', 1) > 1: parts.append(f"{record['upscale']} times as large" + (f", texture invented on {_percent(record['textured'])}" if record.get('textured') else ''))
     if record.get('texture', 0): parts.append(f"texture {record['texture']:g}")
     return ', '.join(parts + [o for o in NOTED_WISHES if record.get(o)] + list(record.get('notes', ())))
 
@@ -57,7 +58,7 @@ def _parts(job, short_side):
     except PhotoError as e: return P(printable(f'Cannot be shown. {e}'))
     name, wide = printable(job.result.name), f'flex:3 1 20rem;max-width:{2*before.shape[1]}px' # a small photo is not blown up to the width of a screen
     marked = html_picture(show_marks(marks), f'{name}: what was made up',
-                          'Made up: orange filled, blue coloured, white both; black as it was.', short_side=short_side//2)
+                          'Made up: orange filled, blue coloured, white both; green, yellow, turquoise: with texture; black as it was.', short_side=short_side//2)
     done = f"{_say(record)}. By {record['weights']} (SHA-256 {record['sha256'] or 'unknown'}), restorer_fastai {record['version']}."
     shown = Div(html_slider(before, after, name, short_side), style=wide), Div(marked, style='flex:1 1 12rem')
     return [Div(*shown, style='display:flex;flex-wrap:wrap;gap:1rem'), P(done, style='overflow-wrap:anywhere')]

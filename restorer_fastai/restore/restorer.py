@@ -15,12 +15,13 @@ from ..nets.weights import file_kind, find_weights, load_network, save_weights
 from ..photo.errors import WeightsError
 from . import roll
 from .album import FolderSummary, restore_album
+from .enlarge import restore_and_enlarge
 from .files import FileOutcome, restore_job
 from .graph import fast_network, write_graph
 from .learners import network_from_learner, open_learner
 from .look import look_at, uncoloured
 from .options import AlbumOptions, FileOptions, RestoreOptions, sort_wishes
-from .pixels import array_of, in_its_kind, restore_array, what_to_do
+from .pixels import array_of, in_its_kind, what_to_do
 from .plan import Job, plan_album
 from .tiles import TiledNet
 
@@ -111,19 +112,20 @@ def restore(self:Restorer,
     defects:bool|str=True, # Look for scratches, tears and holes that are sure, and inpaint them? 'likely': those that are likely, too, for worn prints. What the mask marks is inpainted in any case
     colorize:bool=True, # Give a black-and-white photo colours?
     told:dict=None, # What you know was done to it before: JPEG `quality`, standard deviation of `noise` (levels of 8 bit) and of `blur` (px), share of `impulses`. The rest is read from the photo
-    texture:float=0., # From 0 (nothing that is not known) to 1: how much texture to invent where JPEG, or more than one damage, took it
+    texture:float=0., # From 0 (nothing that is not known) to 1: how much texture to invent where JPEG, or more than one damage, took it, and where the photo is enlarged
+    upscale:int=1, # How many times larger it is to be once it is restored: 1, 2 or 4
     on_tile=None, # Called with (tiles done, tiles in all) after each tile
-): # The restored photo: same kind and size (or as much larger as the network makes it); RGB; for a path numpy (H, W, 3), uint8 or uint16
-    """Restore one photo of any size. Raises `PhotoError` for an unreadable file, `RestorerError` for what is no photo, for a mode, strength
-    or texture that there is not, for `keep_luma` with a photo that is not black-and-white, and for a mask of another size. Warns of what is doubtful: a photo that may
+): # The restored photo: same kind and size, or `upscale` times as large (or as the network makes it); RGB; for a path numpy (H, W, 3), uint8 or uint16
+    """Restore one photo of any size. Raises `PhotoError` for an unreadable file, `RestorerError` for what is no photo, for a mode, strength,
+    texture or upscale that there is not, for `keep_luma` with a photo that is not black-and-white, and for a mask of another size. Warns of what is doubtful: a photo that may
     be a negative, one that was left as it is because it seems to be a drawing, one of which more seems lost than can be filled without being told."""
-    options = RestoreOptions(mode, mask, strength, keep_luma, defects, colorize, told, texture)
+    options = RestoreOptions(mode, mask, strength, keep_luma, defects, colorize, told, texture, upscale)
     def restored(img):
         seen = look_at(self.net, img, mode, self.device)
         if not colorize: seen = uncoloured(self.net, img, seen, self.device)
         treatment = what_to_do(self, img, seen, options)
         for note in seen.notes + treatment.notes: warnings.warn(note, stacklevel=4)
-        return restore_array(self, img, seen, options, on_tile, treatment)
+        return restore_and_enlarge(self, img, seen, options, on_tile, treatment)[0]
     return in_its_kind(photo, restored)
 
 # %% ../../nbs/69_restore.restorer.ipynb #d5ffb3a3
@@ -146,7 +148,7 @@ def restore_file(self:Restorer,
     invented=None, # Where to write marks of what was made up, a .png file; nowhere when not given
     seen=None, # What `look_at_roll` saw in this photo; it is looked at alone when not given
     on_tile=None, # As in `restore`
-    **kwargs, # `mode`, `mask` (a picture), `strength`, `keep_luma`, `defects`, `colorize`, `told`, `texture`; `quality`, `overwrite`, `keep_dates`
+    **kwargs, # `mode`, `mask` (a picture), `strength`, `keep_luma`, `defects`, `colorize`, `told`, `texture`, `upscale`; `quality`, `overwrite`, `keep_dates`
 )->FileOutcome: # What was done, what the photo was taken for, and what the result lacks
     """Restore one photo from file to file: format, size, profile, date, camera and place stay; nothing is half-written; two processes do not do it
     twice. Raises `PhotoError` for a photo that cannot be read, a result that cannot be written or would replace the photo, `RestorerError` for
@@ -164,7 +166,7 @@ def restore_folder(self:Restorer,
     out, # Folder for the results, which keep their names and their places below `paths`
     progress:bool=True, # Show a bar?
     on_photo=None, # Called with (photo, what became of it, in words) after each
-    **kwargs, # `mode`, `mask` (a picture, or a folder of pictures NAME.png), `strength`, `keep_luma`, `defects`, `colorize`, `told`, `texture`; `quality`, `overwrite`, `keep_dates`, `suffix`, `side_files`, `roll`
+    **kwargs, # `mode`, `mask` (a picture, or a folder of pictures NAME.png), `strength`, `keep_luma`, `defects`, `colorize`, `told`, `texture`, `upscale`; `quality`, `overwrite`, `keep_dates`, `suffix`, `side_files`, `roll`
 )->FolderSummary: # What was restored, skipped, and why others failed
     """Restore many photos; date, camera and place (EXIF) stay. Can be stopped and started again, and be run by several processes at once.
     Raises `PhotoError`, before it starts, as `plan_album` does, and `RestorerError` for wishes that cannot be; `WeightsError` when the

@@ -36,6 +36,7 @@ from ..learn.callbacks import HeadOnly, NormsAtRest, WeightEMA
 from ..learn.gan import GanLearner, TurnLog
 from ..learn.generator import FINE_ADAM, generator_learner, slower_encoder
 from ..learn.holes import hole_learner, hole_truth
+from ..learn.muon import Muon
 from ..learn.watch import TensorBoardLog
 from .checkpoint import DivergenceGuard, told_when_full
 from .log import add_rows, KeepBest, offer_network, same_photos, SampleSheet, TurnTable
@@ -44,7 +45,7 @@ from .log import add_rows, KeepBest, offer_network, same_photos, SampleSheet, Tu
 class RecipeError(RestorerError): "A recipe that cannot be trained, or not in this folder."
 
 MIN_SIZE = CriticNet.min_size # px; at 32 px the U-Net's innermost map is one pixel, and its filters would learn their centres only
-OPTIMISERS = {'fine_adam': FINE_ADAM, 'adam': Adam}
+OPTIMISERS = {'fine_adam': FINE_ADAM, 'adam': Adam, 'muon': Muon}
 
 def check_choice(
     what:str, # The setting
@@ -441,6 +442,9 @@ STAGE_KINDS = {o.kind: o for o in (FrameStage, ColourStage, HolesStage, Generato
     'repair': 'restorer_fastai.train.repair_kind:RepairStage',
     'repair_critic': 'restorer_fastai.train.texture_kinds:RepairCriticStage',
     'repair_gan': 'restorer_fastai.train.texture_kinds:RepairGanStage',
+    'superres': 'restorer_fastai.superres.training:SuperResStage',
+    'superres_texture': 'restorer_fastai.superres.srgan:TextureStage',
+    'srgan': 'restorer_fastai.superres.srgan:SRGANStage',
     'defects': 'restorer_fastai.oldphoto.defect_training:DefectStage',
     'inpaint': 'restorer_fastai.oldphoto.inpaint_training:InpaintStage',
     'colorize': 'restorer_fastai.oldphoto.colorize_learn:ColorizeStage',

@@ -29,6 +29,7 @@ class AppLimits:
 def check_limits(
     path:Path, # A file that a visitor sent
     limits:AppLimits, # What it may be
+    upscale:int=1, # How many times larger the result is to be
 ):
     "Raise `PhotoError` when a file is over the limits. What is no photo passes: the reader can say more about it."
     try: size = path.stat().st_size/1e6
@@ -39,6 +40,8 @@ def check_limits(
     except Exception: return
     if pixels > limits.megapixels:
         raise PhotoError(path, f'{pixels:.1f} megapixels, the limit is {limits.megapixels:g}', 'Scale it down first.')
+    if pixels*upscale**2 > limits.megapixels:
+        raise PhotoError(path, f'{pixels:.1f} megapixels would become {pixels*upscale**2:.0f}, the limit is {limits.megapixels:g}', 'Leave it at its size, or use `restorer upscale`.')
 
 # %% ../../nbs/90_web.desk.ipynb #75a69c1c
 @dataclass

@@ -92,14 +92,14 @@ class Studio:
         on_tile=lambda done, total: None, # Called after each tile
     )->AppResult:
         "Restore one photo. Raises `PhotoError` for a photo that cannot be read or is over the limits, `RestorerError` for wishes that do not fit it."
-        check_limits(src, self.limits)
+        check_limits(src, self.limits, options.upscale)
         result = result_path(src, src, folder/'result')
         job = Job(src, result, invented_path(result), options.mask)
         watch = _watch(visitor, time.monotonic() + self.limits.seconds, on_tile)
         try: o = restore_job(self.restorer, job, options, seen=seen, on_tile=watch)
         except TimeoutError:
             raise PhotoError(src, f'not done after {self.limits.seconds:g} seconds', 'Scale it down, or use `restorer restore`.') from None
-        before, mask = _preview(folder/'before.jpg', src), _filled(job.invented, self.restorer.scale)
+        before, mask = _preview(folder/'before.jpg', src), _filled(job.invented, self.restorer.scale*options.upscale)
         whole = save_mask(folder/'mask'/f'{src.stem}.png', mask)
         return AppResult(src.name, o.mode, o.notes, o.result, before, _preview(folder/'after.jpg', o.result), src, whole, whole, whole, _paint_of(mask, before), seen, o.signs)
 

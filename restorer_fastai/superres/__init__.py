@@ -1,0 +1,1 @@
+"Four times as large: bicubic as MATLAB does it, SRResNet, SRGAN."
