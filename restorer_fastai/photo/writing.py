@@ -59,12 +59,25 @@ def _is_neutral(px):
     return spread.max() <= (1 if px.dtype == np.uint8 else 257)
 
 # %% ../../nbs/07_photo.writing.ipynb #39b3a270
+_STRIP = 64 # rows
+
+def _larger(img, i, scale):
+    "Rows `i` to `i + _STRIP` of a photo (H, W, C), made larger plainly."
+    import cv2 # here: it takes a moment to load
+    above, end = max(i - 1, 0), min(i + _STRIP, len(img))
+    rows = np.ascontiguousarray(img[above:end + 1])
+    large = cv2.resize(rows, (scale*rows.shape[1], scale*len(rows)), interpolation=cv2.INTER_LINEAR).reshape(scale*len(rows), -1, img.shape[2])
+    return large[scale*(i - above):scale*(end - above)]
+
 def _in_profile(px, profile, like):
     "(H, W, 3) in the numbers of the photo's profile; what is as it was in the photo gets the photo's own."
     own = like.own[1] if like.own and like.own[0] == profile else None
-    if own is None or px.shape != like.pixels.shape: return from_srgb(px, profile) # (it was enlarged)
+    scale = px.shape[0]//like.pixels.shape[0] if own is not None else 0
+    if own is None or px.shape[:2] != tuple(scale*n for n in like.pixels.shape[:2]): return from_srgb(px, profile)
     before = like.pixels if like.pixels.dtype == px.dtype else to_uint8(like.pixels) if px.dtype == np.uint8 else like.pixels.astype(np.uint16)*np.uint16(257)
-    return from_srgb_near(px, before, own, profile)
+    if scale == 1: return from_srgb_near(px, before, own, profile)
+    rows = range(0, len(before), _STRIP) # it was enlarged: strip by strip, to save memory
+    return np.concatenate([from_srgb_near(px[scale*i:scale*(i + _STRIP)], *(_larger(o, i, scale) for o in (before, own)), profile) for i in rows])
 
 # %% ../../nbs/07_photo.writing.ipynb #6d4dc3dc
 def _as_stored(img, kind, like):

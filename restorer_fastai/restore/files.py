@@ -44,7 +44,6 @@ class FileOutcome:
 
 # %% ../../nbs/66_restore.files.ipynb #aa4f36f5
 _NOT_WRITTEN = dict(RAW='a raw file', HEIF='HEIC', AVIF='AVIF', JPEG2000='JPEG 2000', JPEGXL='JPEG XL', GIF='GIF') # what `open_photo` calls it -> what people call it
-_WIDE = 'colours that sRGB lacks are clipped in an enlarged photo'
 
 def what_is_lacking(
     photo, # A `Photo`
@@ -136,8 +135,7 @@ def _write_restored(tiled, job, options, files, seen, on_tile):
     def mark(restored): return _marks(tiled, photo.pixels, restored, seen, treatment.mask)
     check_size(job.result, photo.pixels.shape, tiled.scale*options.upscale) # before hours of work
     y, marks = restore_and_enlarge(tiled, photo.pixels, seen, options, on_tile, treatment, mark if job.invented else None)
-    wide = (_WIDE,) if y.shape != photo.pixels.shape and photo.own else ()
-    notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result), *wide)
+    notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result))
     signs = _signs(photo, job, treatment.done) if job.invented else ()
     record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, signs=signs, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():

@@ -8,9 +8,7 @@ __all__ = ['SRGAN_EYES', 'CRITICS', 'SRGANCritic', 'content_loss', 'StrictTurns'
 # %% ../../nbs/78_superres.srgan.ipynb #78000004
 from dataclasses import dataclass
 from functools import partial
-from fastai.callback.schedule import *
 from fastai.data.all import DataLoaders
-from fastai.torch_core import set_seed
 from fastcore.basics import patch
 from fastcore.foundation import L
 from torch import nn, Tensor
@@ -22,7 +20,7 @@ from ..nets.blocks import computing_in, rest_norms, round_to_8bit
 from ..nets.lite import load_lite
 from ..nets.projected import lite_eyes, new_critic
 from ..photo.errors import RestorerError
-from .training import psnr_y, SuperResStage
+from .training import fit_flat_cos, psnr_y, SuperResStage
 from ..train.kinds import check_choice, RecipeError, TakesTurns
 
 # %% ../../nbs/78_superres.srgan.ipynb #78000007
@@ -167,4 +165,4 @@ def learner(self:SRGANStage, recipe, nets, dls, opt_func=FINE_ADAM, **kwargs):
 
 @patch
 def fit(self:SRGANStage, learn, recipe, start_epoch=0):
-    learn.fit_flat_cos(self.epochs, [self.lr, self.critic_lr], pct_start=.5, start_epoch=start_epoch)
+    fit_flat_cos(learn, self.epochs, [self.lr, self.critic_lr], self.flat, start_epoch)
