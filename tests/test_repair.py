@@ -30,13 +30,13 @@ def talkative():
         if not p.any(): torch.nn.init.normal_(p, std=.05)
     return net
 
-def saved(folder, repairer, net=None, textured=None, **kwargs):
-    "A manifest of a repair network, and of what else there is: nothing when not given."
+def saved(folder, repairer, net=None, textured=None, packed=False, **more):
+    "A manifest of a repair network, and of what else there is, `more` by the names of its places: nothing when not given."
     save_weights(folder/'main.safetensors', net or build_network(NetConfig(arch=None)))
     parts = [describe_part(folder/'main.safetensors', 'restorer')]
-    for role, part in dict(repairer=repairer, textured=textured).items():
+    for role, part in (dict(repairer=repairer, textured=textured) | more).items():
         if part is None: continue
-        save_weights(folder/f'{role}.safetensors', part, **kwargs)
+        save_weights(folder/f'{role}.safetensors', part, packed=packed)
         parts.append(describe_part(folder/f'{role}.safetensors', role, into=f'restorer.{role}'))
     return save_parts(folder/'parts.json', parts)
 
