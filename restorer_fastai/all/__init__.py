@@ -62,6 +62,7 @@ from ..restore.masks import *
 from ..restore.pixels import *
 from ..restore.roll import *
 from ..restore.invented import *
+from ..restore.enlarge import *
 from ..restore.plan import *
 from ..restore.record import *
 from ..restore.files import *
@@ -83,6 +84,7 @@ from ..score.preference import *
 from ..learn.losses import *
 from ..learn.learner import *
 from ..learn.callbacks import *
+from ..learn.muon import *
 from ..learn.generator import *
 from ..learn.repair import *
 from ..learn.on_device import *
@@ -120,6 +122,11 @@ from ..oldphoto.partial import *
 from ..oldphoto.irregular import *
 from ..oldphoto.inpaint_training import *
 from ..oldphoto.pipeline import *
+from ..superres.bicubic import *
+from ..superres.srresnet import *
+from ..superres.lessons import *
+from ..superres.training import *
+from ..superres.srgan import *
 from ..web.desk import *
 from ..web.door import *
 from ..web.paint import *

@@ -21,7 +21,7 @@ from ..nets.lite import load_lite
 from ..nets.projected import lite_eyes, new_critic
 from ..photo.errors import RestorerError
 from .training import fit_flat_cos, psnr_y, SuperResStage
-from ..train.kinds import check_choice, RecipeError, TakesTurns
+from ..train.kinds import check_choice, TakesTurns
 
 # %% ../../nbs/78_superres.srgan.ipynb #78000007
 class SRGANCritic(nn.Module):

@@ -6,7 +6,6 @@
 __all__ = ['ResidualBlock', 'SRResNet', 'EDSRLite']
 
 # %% ../../nbs/75a_superres.srresnet.ipynb #75a00003
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from ..nets.blocks import computing_in, DetailBlock, InFloat32
