@@ -115,7 +115,7 @@ def test_wishes_have_one_order():
     import inspect
     from restorer_fastai.restore.options import RestoreOptions
     order = list(RestoreOptions.__dataclass_fields__)
-    assert list(inspect.signature(Restorer.restore).parameters)[2:2 + len(order)] == order == ['mode', 'mask', 'strength', 'keep_luma', 'defects', 'colorize', 'told', 'texture']
+    assert list(inspect.signature(Restorer.restore).parameters)[2:2 + len(order)] == order == ['mode', 'mask', 'strength', 'keep_luma', 'defects', 'colorize', 'told', 'texture', 'upscale']
     for method in Restorer.restore_file, Restorer.restore_folder: assert [o for o in inspect.signature(method).parameters if o in order] == order
 
 
