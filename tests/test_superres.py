@@ -164,3 +164,14 @@ def test_the_shipped_part_has_no_seam(shipped):
     photo = sample_photo('china')[:200, :300]
     tiled = Restorer(shipped.net, device='cpu', tile=64, overlap=32)
     assert apart(enlarged(tiled, photo), enlarged(shipped, photo)) <= 2
+
+def test_a_result_that_no_program_opens_is_said(tmp_path, monkeypatch):
+    from restorer_fastai.photo import reading
+    from restorer_fastai.restore import files, report
+    whole = build_network(NetConfig(arch=None))
+    whole.put_part('enlarger', EDSRLite(8, 1))
+    photo = write_photo(tmp_path/'in'/'a.png', PHOTO)
+    monkeypatch.setattr(files, 'MAX_PIXELS', 50_000); monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 50_000)
+    summary = Restorer(whole, device='cpu').restore_folder(photo, tmp_path/'out', progress=False, mode='photo', strength=0., upscale=4, side_files=True)
+    assert len(summary.restored) == 1 and any('megapixels' in note for _, note in summary.notes)
+    assert 'megapixels' in (tmp_path/'out'/'report.html').read_text() # and the page is there

@@ -15,7 +15,7 @@ from .. import __version__
 from ..photo.disk import claim, sweep, will_be
 from ..photo.errors import could_not_write, FileError, PhotoError, RestorerError
 from ..photo.files import PHOTO_TYPES
-from ..photo.reading import open_photo
+from ..photo.reading import MAX_PIXELS, open_photo
 from ..photo.writing import check_size, not_written, save_photo
 from .enlarge import restore_and_enlarge
 from .invented import COLOURED, FILLED, invented_beside, invented_path, is_invented, mark_invented, TEXTURED
@@ -125,6 +125,10 @@ def _signs(photo, job, done):
     from restorer_fastai.degrade.estimate import estimate_done # here: OpenCV takes a moment to load
     return tuple((done or estimate_done(photo.pixels, job.photo)).words())
 
+def _too_large(y):
+    "What is to be said of a result that hardly any program opens."
+    return (f'{y.shape[0]*y.shape[1]/1e6:.0f} megapixels: this program, and many others, open no more than {MAX_PIXELS//10**6}',)*(y.shape[0]*y.shape[1] > MAX_PIXELS)
+
 def _write_restored(tiled, job, options, files, seen, on_tile):
     "Restore one photo that was claimed."
     dates = os.stat(job.photo) # before reading, which changes one of them
@@ -135,7 +139,7 @@ def _write_restored(tiled, job, options, files, seen, on_tile):
     def mark(restored): return _marks(tiled, photo.pixels, restored, seen, treatment.mask)
     check_size(job.result, photo.pixels.shape, tiled.scale*options.upscale) # before hours of work
     y, marks = restore_and_enlarge(tiled, photo.pixels, seen, options, on_tile, treatment, mark if job.invented else None)
-    notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result))
+    notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result), *_too_large(y))
     signs = _signs(photo, job, treatment.done) if job.invented else ()
     record = describe(tiled, seen, options, marks, roll=roll, quality=files.quality, signs=signs, notes=notes)
     with invented_beside(job.invented, marks, record) if job.invented else contextlib.nullcontext():

@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 from ..photo.disk import fit_name, write_beside
 from ..photo.errors import could_not_write, PhotoError
 from ..photo.pixels import rgb_to_ycbcr, to_float
+from ..photo.reading import MAX_PIXELS
 
 # %% ../../nbs/64_restore.invented.ipynb #427cf14d
 def _changes(before, after):
@@ -107,6 +108,7 @@ def read_invented(
     "Marks, and what was noted with them. Raises `PhotoError` for another file."
     try:
         with Image.open(path) as im: return np.asarray(im), json.loads(im.text['restorer'])
+    except Image.DecompressionBombError as e: raise PhotoError(path, f'more than {MAX_PIXELS//10**6} megapixels, which this program does not open again', 'Look at the photo itself.') from e
     except (OSError, KeyError, AttributeError, ValueError) as e:
         raise PhotoError(path, 'these are no marks of restorer, or they are damaged', 'Restore the photo again, with overwrite.') from e
 
