@@ -247,10 +247,10 @@ def test_nothing_sticks_out_on_a_small_screen_and_the_tab_key_reaches_all(visit,
     beyond = "o => o.getBoundingClientRect().right > innerWidth || o.getBoundingClientRect().left < 0"
     assert not page.evaluate(f"[...document.querySelectorAll('button, input')].filter(o => o.offsetParent).filter({beyond}).map(o => o.outerHTML)")
     reached = set()
-    for _ in range(26):
+    for _ in range(30):
         page.keyboard.press('Tab')
         reached.add(page.evaluate('document.activeElement.innerText || document.activeElement.ariaLabel || document.activeElement.value || ""'))
-    for name in 'Choose a whole folder', 'Example: film', 'auto', 'range slider for Strength', 'range slider for Texture', 'Restore', 'Stop':
+    for name in 'Choose a whole folder', 'Example: film', 'auto', 'range slider for Strength', 'range slider for Texture', 'As it is', 'Restore', 'Stop':
         assert any(name in o for o in reached), (name, reached)
 
 def test_what_a_proxy_says_to_a_photo_that_it_does_not_let_through_is_shown(visit, photos):
@@ -269,6 +269,12 @@ def test_too_much_is_refused_with_a_reason(visit, tmp_path):
     drop(page, tmp_path/'wide.png')
     restore(page, '0 of 1 restored.')
     assert '1.1 megapixels, the limit is 1' in page.locator('#told').inner_text()
+    write_photo(tmp_path/'small.png', np.zeros((400, 400, 3), np.uint8))
+    page = visit()
+    page.get_by_label('Four times as large').check()
+    drop(page, tmp_path/'small.png')
+    restore(page, '0 of 1 restored.')
+    assert '0.2 megapixels would become 3' in page.locator('#told').inner_text()
     page = visit()
     page.get_by_role('button', name='Restore').click()
     page.get_by_text('No photo yet').first.wait_for()
