@@ -11,47 +11,30 @@ from functools import partial
 from fastai.data.all import DataLoaders
 from fastcore.basics import patch
 from fastcore.foundation import L
-from torch import nn, Tensor
+from torch import nn
 from ..learn.gan import GanLearner, ThresholdSwitcher
 from ..learn.generator import FINE_ADAM
 from ..learn.losses import CharbonnierLoss, PERCEPTUAL_LAYERS, PerceptualLoss, WeightedLoss
 from ..nets.backbone import Backbone, load_backbone
-from ..nets.blocks import computing_in, rest_norms, round_to_8bit
+from ..nets.critics import CriticNet
 from ..nets.lite import load_lite
 from ..nets.projected import lite_eyes, new_critic
-from ..photo.errors import RestorerError
 from .training import fit_flat_cos, psnr_y, SuperResStage
 from ..train.kinds import check_choice, TakesTurns
 
 # %% ../../nbs/78_superres.srgan.ipynb #78000007
-class SRGANCritic(nn.Module):
-    "The critic of SRGAN (Ledig et al. 2017): photos in [0, 1], which it rounds to 8 bits first; gives one logit."
-    compute_dtype = None # What the convolutions compute in
-    norms_at_rest = False # As in `CriticNet`
-    min_size = 64 # Smallest photo side it can judge, px
+class SRGANCritic(CriticNet):
+    "The critic of SRGAN (Ledig et al. 2017): photos in [0, 1], which it rounds to 8 bits first; gives one logit (N, 1)."
     def __init__(self,
         nf:int=64, # Channels of the first layer; the last has eight times as many
         dense:int=1024, # Width of the first dense layer
     ):
-        super().__init__()
+        nn.Module.__init__(self)
         widths, layers, ni = [nf, nf, 2*nf, 2*nf, 4*nf, 4*nf, 8*nf, 8*nf], [], 3
         for i, no in enumerate(widths):
             layers += [nn.Conv2d(ni, no, 3, 1 + i % 2, 1, bias=i == 0), *([nn.BatchNorm2d(no)] if i else []), nn.LeakyReLU(.2)]
             ni = no
-        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(36*ni, dense), nn.LeakyReLU(.2), nn.Linear(dense, 1))
-
-    def train(self, mode:bool=True):
-        super().train(mode)
-        if self.norms_at_rest: rest_norms(self)
-        return self
-
-    def forward(self,
-        x:Tensor, # Photos (N, 3, H, W) in [0, 1], at least 64 px
-    ) -> Tensor: # (N, 1): above 0 means real
-        "Real, or enlarged? Raises RestorerError for photos that are too small to judge."
-        if min(x.shape[-2:]) < self.min_size: raise RestorerError(f'the critic needs photos of at least {self.min_size} px, not {tuple(x.shape[-2:])}')
-        x = round_to_8bit(x.as_subclass(Tensor))*2 - 1
-        with computing_in(x.device, self.compute_dtype): return self.layers(x).float()
+        self.nf, self.layers = nf, nn.Sequential(*layers, nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(36*ni, dense), nn.LeakyReLU(.2), nn.Linear(dense, 1))
 
 # %% ../../nbs/78_superres.srgan.ipynb #7800000a
 SRGAN_EYES = 'vgg19', 'vgg16', 'lite0', 'squeezenet1_1'
