@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -66,3 +67,18 @@ def test_check_ends_with_0_when_all_limits_are_kept(tmp_path):
 def test_an_unknown_group_is_told(tmp_path, tiny_model):
     done = script('--groups', 'posters', '--model', tiny_model, '--out', tmp_path/'scores', cwd=tmp_path)
     assert done.returncode != 0 and 'posters' in done.stderr and 'drawings' in done.stderr
+
+@pytest.mark.parametrize('name, y, x', [('chelsea', 20, 100), ('astronaut', 0, 90), ('coffee', 100, 130)])
+def test_a_tiny_photo_is_not_taken_for_blurred(name, y, x):
+    "48 px are too few to see blur or noise in: as a JPEG file it gets better, and a clean one stays."
+    from restorer_fastai import Restorer
+    from restorer_fastai.degrade.damage import compress_jpeg
+    from restorer_fastai.photo.pixels import to_float, to_uint8
+    from restorer_fastai.photo.samples import sample_photo
+    from restorer_fastai.superres.bicubic import shrunk
+    tiny, restorer = shrunk(sample_photo(name)[y:y + 192, x:x + 256]), Restorer.load(device='cpu')
+    def off(a): return np.square(a/255 - tiny/255).mean()
+    assert off(restorer.restore(tiny, 'photo', defects=False)) < 10**-4.2
+    for quality in (10, 30, 60):
+        jpeg = to_uint8(compress_jpeg(to_float(tiny), quality))
+        assert off(restorer.restore(jpeg, 'photo', defects=False)) < off(jpeg)
