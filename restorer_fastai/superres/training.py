@@ -102,6 +102,7 @@ class SuperResStage(RestoringStage):
     blocks:int=8 # Its blocks
     loss:str='l1' # See `superres_learner`
     real:float=0. # Share of lessons made as photos really get small, see `superres_lesson`
+    pick:int=1 # Of so many crops of a photo the busiest, see `SuperResLessons`
     flat:float=.3 # Share of the steps at the full rate; then it falls to nothing
     memory:float=1000. # Megabytes of photos that are kept decoded, see `in_memory`
     norms_at_rest = False # See `RestoringStage`
@@ -127,7 +128,7 @@ class SuperResStage(RestoringStage):
 def loaders(self:SuperResStage, recipe, data, seed, device=None):
     set_seed(seed) # a loader's own random generator is drawn when it is made
     train, valid = clean_photos(data, None, recipe.valid_samples, recipe.seed)
-    return superres_dls(in_memory(train, self.memory), valid, self.size, self.bs, self.samples, self.real, num_workers=recipe.workers, device=device)
+    return superres_dls(in_memory(train, self.memory), valid, self.size, self.bs, self.samples, self.real, self.pick, num_workers=recipe.workers, device=device)
 
 @patch
 def learner(self:SuperResStage, recipe, nets, dls, **kwargs):
