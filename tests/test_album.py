@@ -171,9 +171,9 @@ r = Restorer(Toy(), device='cpu')
 for name in ('small', 'large'):
     s = r.restore_folder(f'{sys.argv[1]}/{name}.png', sys.argv[2], suffix='.jpg', progress=False)
     assert len(s.restored) == 1, s
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)
+    print(peak_mb())
 '''
-    small_peak, peak = map(float, finish(start(code, tmp_path, tmp_path/'out')).split())
+    small_peak, peak = map(float, finish(start(f'sys.path.append({str(Path(__file__).parent)!r})\nfrom peak import peak_mb\n{code}', tmp_path, tmp_path/'out')).split())
     assert peak < 1536 + 24*24e6/2**20 and peak - small_peak < 24*24e6/2**20, (small_peak, peak)
     assert open_photo(tmp_path/'out'/'large.jpg').pixels.shape == (4000, 6000, 3)
 

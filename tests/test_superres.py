@@ -123,7 +123,8 @@ def test_by_command(weights, tmp_path):
 def test_memory_for_24_megapixels(tmp_path):
     "Of a photo that becomes as large, at most 24 bytes a pixel more than of a small one."
     code = f'''
-import resource, sys; sys.path[:0] = [{str(ROOT)!r}]
+import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT/'tests')!r}]
+from peak import peak_mb
 import numpy as np, torch
 torch.set_num_threads(1)
 from restorer_fastai import Restorer
@@ -133,7 +134,7 @@ net = build_network(NetConfig(arch=None))
 net.put_part('enlarger', EDSRLite(8, 1))
 for name in 'small', 'large':
     Restorer(net, device='cpu').restore_file(f'{{name}}.png', f'{{name}}.jpg', mode='photo', strength=0., upscale=4)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)
+    print(peak_mb())
 '''
     write_photo(tmp_path/'small.png', sample_photo('china')[:96, :128])
     write_photo(tmp_path/'large.png', np.tile(sample_photo('china')[:400, :600], (3, 2, 1))[:1000, :1200])

@@ -6,7 +6,6 @@
 __all__ = ['NOT_ENLARGED', 'Enlarger', 'enlarger_of', 'check_upscale', 'enlarged', 'restore_and_enlarge']
 
 # %% ../../nbs/64a_restore.enlarge.ipynb #62a00003
-import cv2
 import numpy as np
 from torch import nn
 from ..nets.blocks import run_between
@@ -56,7 +55,9 @@ def check_upscale(
     if upscale not in (net.scale, net.scale/2): raise RestorerError(f'this network makes photos {net.scale} times larger, or {net.scale//2} times, not {upscale}')
 
 # %% ../../nbs/64a_restore.enlarge.ipynb #62a00009
-def _halved(y): return cv2.resize(y, (y.shape[1]//2, y.shape[0]//2), interpolation=cv2.INTER_AREA)
+def _halved(y):
+    import cv2 # here: it takes a moment to load
+    return cv2.resize(y, (y.shape[1]//2, y.shape[0]//2), interpolation=cv2.INTER_AREA)
 
 def enlarged(
     tiled:TiledNet, # A restorer with a part that enlarges, or a network that does
