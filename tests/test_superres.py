@@ -63,7 +63,8 @@ def test_of_any_kind_and_shape(restorer):
     grey = restorer.restore(np.repeat(PHOTO[..., :1], 3, 2), 'photo', strength=0, upscale=4)
     assert np.ptp(grey, axis=2).max() == 0
     with pytest.raises(RestorerError, match='give 1, 2 or 4'): restorer.restore(PHOTO, upscale=3)
-    with pytest.raises(RestorerError, match='no part that enlarges'): Restorer(build_network(NetConfig(arch=None))).restore(PHOTO, upscale=4)
+    cannot = Restorer(build_network(NetConfig(arch=None)))
+    with pytest.raises(RestorerError, match='no part that enlarges'): cannot.restore(PHOTO, upscale=4)
 
 def test_a_negative_that_is_only_turned_is_turned_before_it_is_enlarged(restorer):
     assert np.array_equal(restorer.restore(255 - PHOTO, 'negative', strength=0, upscale=4), enlarged(restorer, restorer.restore(255 - PHOTO, 'negative', strength=0)))
@@ -79,6 +80,11 @@ def test_a_network_of_ones_own(tmp_path, made):
     large = mine.restore(PHOTO)
     assert large.shape == (360, 524, 3) and apart(mine.restore(PHOTO, upscale=4), large) <= 1
     assert mine.restore(PHOTO, upscale=2).shape == (180, 262, 3)
+    photo = write_photo(tmp_path/'a.png', PHOTO)
+    for upscale, n in (1, 4), (2, 2), (4, 4):
+        result = tmp_path/f'{upscale}'/'a.png'
+        mine.restore_file(photo, result, invented_path(result), upscale=upscale)
+        assert read_invented(invented_path(result))[0].shape == read_photo(result).shape[:2] == (90*n, 131*n)
 
 def test_marks_of_texture(restorer, tmp_path):
     photo = write_photo(tmp_path/'a.png', PHOTO)
@@ -108,6 +114,12 @@ def test_too_long_for_its_format_is_said_before_the_work(tmp_path):
     photo = write_photo(tmp_path/'strip.png', np.zeros((2, 5000, 3), np.uint8))
     with pytest.raises(PhotoError, match='at most 16,383 pixels a side, not 20,000'): Restorer(whole, device='cpu').restore_file(photo, tmp_path/'strip.webp', mode='photo', upscale=4)
     assert not (tmp_path/'strip.webp').exists()
+
+def test_an_album_that_cannot_be_enlarged_is_not_begun(tmp_path):
+    write_photo(tmp_path/'in'/'a.png', PHOTO)
+    with pytest.raises(RestorerError, match='no part that enlarges'):
+        Restorer(build_network(NetConfig(arch=None)), device='cpu').restore_folder(tmp_path/'in', tmp_path/'out', upscale=2, progress=False)
+    assert not (tmp_path/'out').exists()
 
 def test_by_command(weights, tmp_path):
     write_photo(tmp_path/'in'/'a.jpg', PHOTO)

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..photo.disk import claim
 from ..photo.errors import could_not_write, WeightsError, printable
 from ..photo.progress import progress_bar
+from .enlarge import check_upscale
 from .files import restore_job, sweep_results, why_failed
 from .options import AlbumOptions, RestoreOptions
 from .plan import AlbumPlan
@@ -86,7 +87,8 @@ def restore_album(
     progress:bool=True, # Show a bar?
     on_photo=None, # Called with (photo, what became of it, in words) after each
 )->FolderSummary: # What was restored, skipped, and why others failed
-    "Restore an album that was planned. Can be stopped and started again, and be run by several processes at once. Raises `WeightsError` when the network is at fault."
+    "Restore an album that was planned. Can be stopped and started again, and be run by several processes at once. Raises `RestorerError` for a network that cannot enlarge and is to, `WeightsError` when it is at fault."
+    check_upscale(tiled, options.upscale)
     summary = FolderSummary(plan.out, failed=[(e.path, why_failed(e)) for e in plan.missed], notes=list(plan.passed))
     sweep_results(plan.jobs)
     with progress_bar(len(plan.jobs), show=progress) as update:

@@ -105,9 +105,9 @@ def sweep_results(
         sweep(folder, lambda name: (folder/name) in writing and all(map(_nobody_writes, writing[folder/name])))
 
 # %% ../../nbs/66_restore.files.ipynb #d2ac0a8e
-def _marks(tiled, before, after, seen, filled):
+def _marks(before, after, seen, filled):
     "What was made up in a photo that was looked at, and filled where `filled` (H, W) is above 0."
-    if (s := tiled.scale) > 1:
+    if (s := len(after)//len(before)) > 1:
         before = enlarged_rows(before, s, 0, len(after))
         if filled is not None: filled = filled.repeat(s, 0).repeat(s, 1)
     return mark_invented(before, after, filled, seen.mode == 'black_and_white', lambda x: turn_colours(x, seen))
@@ -136,7 +136,7 @@ def _write_restored(tiled, job, options, files, seen, on_tile):
     seen = seen or look_at(tiled.net, photo.pixels, options.mode, tiled.device)
     if not options.colorize: seen = uncoloured(tiled.net, photo.pixels, seen, tiled.device)
     treatment = what_to_do(tiled, photo.pixels, seen, options, path=job.photo)
-    def mark(restored): return _marks(tiled, photo.pixels, restored, seen, treatment.mask)
+    def mark(restored): return _marks(photo.pixels, restored, seen, treatment.mask)
     check_size(job.result, photo.pixels.shape, tiled.scale*options.upscale) # before hours of work
     y, marks = restore_and_enlarge(tiled, photo.pixels, seen, options, on_tile, treatment, mark if job.invented else None)
     notes = (*seen.notes, *treatment.notes, *what_is_lacking(photo, job.result), *_too_large(y))
