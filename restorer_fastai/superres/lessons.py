@@ -14,6 +14,7 @@ from fastai.data.all import DataLoaders
 from ..data.loaders import lesson_dls
 from ..learn.repair import add_some_blur, add_some_jpeg, add_some_noise, clean_crop, CROP_MARGIN
 from ..photo.errors import RestorerError
+from ..photo.pixels import to_tensor
 from .bicubic import shrunk
 
 # %% ../../nbs/76_superres.lessons.ipynb #76000006
@@ -36,7 +37,6 @@ def really_shrunk(
     return np.float32(small)
 
 # %% ../../nbs/76_superres.lessons.ipynb #76000009
-def _first(x): return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
 def _levels(x): return np.float32(np.floor(255*x.clip(0, 1) + .5)/255)
 
 def superres_lesson(
@@ -47,7 +47,7 @@ def superres_lesson(
     "Make a crop smaller."
     low = really_shrunk(wide, rng) if rng.random() < real else shrunk(wide, SCALE)
     m = CROP_MARGIN
-    return _first(_levels(low)[m//SCALE:-m//SCALE, m//SCALE:-m//SCALE]), _first(wide[m:-m, m:-m])
+    return to_tensor(_levels(low)[m//SCALE:-m//SCALE, m//SCALE:-m//SCALE])[0], to_tensor(wide[m:-m, m:-m])[0]
 
 def what_is_lost(
     img:np.ndarray, # float32 (H, W, 3) in [0, 1]

@@ -14,7 +14,8 @@ from fastcore.foundation import L
 from torch import nn
 from ..learn.gan import GanLearner, ThresholdSwitcher
 from ..learn.generator import FINE_ADAM
-from ..learn.losses import CharbonnierLoss, PERCEPTUAL_LAYERS, PerceptualLoss, WeightedLoss
+from ..learn.losses import PERCEPTUAL_LAYERS, WeightedLoss
+from ..learn.texture import texture_loss
 from ..nets.backbone import Backbone, load_backbone
 from ..nets.critics import CriticNet
 from ..nets.lite import load_lite
@@ -46,11 +47,8 @@ def content_loss(
     layers:dict|None=None, # Name of a layer -> its share; None: as `PERCEPTUAL_LAYERS`
 ) -> WeightedLoss: # Parts 'feature' and 'charbonnier'
     "What makes an enlarged photo look like the truth (Johnson et al. 2016). Raises WeightsError when the weights of the eyes are missing."
-    if isinstance(eyes, str):
-        check_choice('eyes', eyes, SRGAN_EYES)
-        eyes, layers = lite_eyes() if eyes == 'lite0' else load_backbone(eyes), layers or PERCEPTUAL_LAYERS[eyes]
-    terms = dict(feature=(feature, PerceptualLoss(eyes, layers, relative=True)))
-    return WeightedLoss(terms | (dict(charbonnier=(pixel, CharbonnierLoss())) if pixel else {}))
+    if isinstance(eyes, str): check_choice('eyes', eyes, SRGAN_EYES)
+    return texture_loss(feature, eyes=None if eyes == 'lite0' else eyes, pixel=pixel, layers=layers)
 
 # %% ../../nbs/78_superres.srgan.ipynb #7800000c
 class StrictTurns(ThresholdSwitcher):
