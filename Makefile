@@ -116,7 +116,7 @@ test-latest: $(LATEST)/.made
 	cd $(LATEST)/empty && TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 OMP_NUM_THREADS=1 RESTORER_LANE=latest $(LATEST_BIN)/pytest -n $(WORKERS) --dist loadfile --rootdir $(CURDIR) -c $(CURDIR)/pyproject.toml --durations 5 $(CURDIR)/tests
 	$(SAY) 'Every tutorial, whole, from an empty folder'
 	rm -rf $(LATEST)/tmp && mkdir $(LATEST)/tmp
-	TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 $(LATEST_BIN)/python tools/run_tutorials.py
+	TMPDIR=$(abspath $(LATEST))/tmp RESTORER_QUICK=1 OMP_NUM_THREADS=1 $(LATEST_BIN)/python tools/run_tutorials.py --workers $(WORKERS)
 	rm -rf $(LATEST)/tmp
 	$(SAY) 'nbdev 3 in the same tree: export and clean change nothing, two notebooks pass'
 	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade 'nbdev>=3.3,<4' nbconvert

@@ -2,11 +2,14 @@
 
     RESTORER_QUICK=1 python tools/run_tutorials.py          # all of them
     RESTORER_QUICK=1 python tools/run_tutorials.py 03 05    # those whose name starts so
+    RESTORER_QUICK=1 OMP_NUM_THREADS=1 python tools/run_tutorials.py --workers 2
 """
+import argparse
 import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -25,31 +28,36 @@ def same_python_cell():
     "A first cell which fails in a kernel of another Python."
     return nbformat.v4.new_code_cell(f'import sys\nassert sys.prefix == {sys.prefix!r}, sys.prefix')
 
-def run_tutorial(path:Path)->str:
-    "Execute the notebook at `path`; the answer is its error, or nothing."
+def run_tutorial(path:Path)->tuple:
+    "Execute the notebook at `path`: its error, or nothing, and the seconds it took."
+    start = time.perf_counter()
     nb = nbformat.read(path, as_version=4)
     nb.cells.insert(0, same_python_cell())
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(nb, timeout=CELL_SECONDS, kernel_name='python3', resources={'metadata': {'path': folder}})
         try: client.execute()
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as e: return str(e)
-    return ''
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as e: return str(e), time.perf_counter() - start
+    return '', time.perf_counter() - start
 
-def main(starts:tuple)->int:
-    paths = [p for p in sorted(TUTORIALS.glob('*.ipynb')) if p.name.startswith(starts or '')]
+def main()->int:
+    args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    args.add_argument('starts', nargs='*', help='how their names start')
+    args.add_argument('--workers', type=int, default=1, help='so many at a time')
+    args = args.parse_args()
+    paths = [p for p in sorted(TUTORIALS.glob('*.ipynb')) if p.name.startswith(tuple(args.starts) or '')]
     if not paths:
         print(f'No tutorial found in {TUTORIALS}', file=sys.stderr)
         return 1
     failed = []
     with tempfile.TemporaryDirectory() as home:
         clean_environment(Path(home))
-        for path in paths:
-            start = time.perf_counter()
-            error = run_tutorial(path)
-            print(f"{path.name}: {'FAILED' if error else 'ok'}, {time.perf_counter() - start:.0f} s", flush=True)
-            if error: print(error, file=sys.stderr, flush=True)
-            if error: failed.append(path.name)
+        with ProcessPoolExecutor(args.workers) as pool:
+            for path, (error, seconds) in zip(paths, pool.map(run_tutorial, paths)):
+                print(f"{path.name}: {'FAILED' if error else 'ok'}, {seconds:.0f} s", flush=True)
+                if not error: continue
+                print(error, file=sys.stderr, flush=True)
+                failed.append(path.name)
     print(f'{len(paths) - len(failed)} of {len(paths)} tutorials passed')
     return 1 if failed else 0
 
-if __name__ == '__main__': sys.exit(main(tuple(sys.argv[1:])))
+if __name__ == '__main__': sys.exit(main())

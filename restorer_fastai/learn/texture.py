@@ -32,10 +32,11 @@ def texture_loss(
     eyes:Backbone|str|None=None, # What sees the features: see `lite_eyes`, or a key of `PERCEPTUAL_LAYERS`; None: EfficientNet-Lite0 with ImageNet's weights
     pixel:float=1., # Weight of the pixels' distance; 0: features alone
     layers:dict|None=None, # Name of a layer -> its share; None: as `PERCEPTUAL_LAYERS`
+    distance:str='relative', # Between the features, see `PerceptualLoss`
 ) -> WeightedLoss: # Parts 'charbonnier' and 'feature'
     "Pixels, and what a network sees in them (Johnson et al. 2016). Raises WeightsError when ImageNet's weights are missing."
     terms = dict(charbonnier=(pixel, CharbonnierLoss(eps))) if pixel else {}
-    if feature: terms['feature'] = (feature, PerceptualLoss(eyes or lite_eyes(), layers or PERCEPTUAL_LAYERS[eyes if isinstance(eyes, str) else 'lite0'], relative=True))
+    if feature: terms['feature'] = (feature, PerceptualLoss(eyes or lite_eyes(), layers or PERCEPTUAL_LAYERS[eyes if isinstance(eyes, str) else 'lite0'], distance=distance))
     return WeightedLoss(terms)
 
 # %% ../../nbs/48a_learn.texture.ipynb #7b2f4a0b

@@ -14,7 +14,7 @@ from fastcore.foundation import L
 from torch import nn
 from ..learn.gan import GanLearner, ThresholdSwitcher
 from ..learn.generator import FINE_ADAM
-from ..learn.losses import PERCEPTUAL_LAYERS, WeightedLoss
+from ..learn.losses import DISTANCES, PERCEPTUAL_LAYERS, WeightedLoss
 from ..learn.texture import texture_loss
 from ..nets.backbone import Backbone, load_backbone
 from ..nets.critics import CriticNet
@@ -43,12 +43,13 @@ SRGAN_EYES = 'vgg19', 'vgg16', 'lite0', 'squeezenet1_1'
 def content_loss(
     eyes:str|Backbone='vgg19', # Who sees the features: one of `SRGAN_EYES`, or a backbone that is loaded already
     feature:float=1., # Weight of their distance
-    pixel:float=1., # Weight of the pixels' distance beside it; 0: features alone, as in the paper
+    pixel:float=.25, # Weight of the pixels' distance beside it; 0: features alone, as in the paper
     layers:dict|None=None, # Name of a layer -> its share; None: as `PERCEPTUAL_LAYERS`
+    distance:str='cosine', # Between the features, see `PerceptualLoss`
 ) -> WeightedLoss: # Parts 'feature' and 'charbonnier'
     "What makes an enlarged photo look like the truth (Johnson et al. 2016). Raises WeightsError when the weights of the eyes are missing."
     if isinstance(eyes, str): check_choice('eyes', eyes, SRGAN_EYES)
-    return texture_loss(feature, eyes=None if eyes == 'lite0' else eyes, pixel=pixel, layers=layers)
+    return texture_loss(feature, eyes=None if eyes == 'lite0' else eyes, pixel=pixel, layers=layers, distance=distance)
 
 # %% ../../nbs/78_superres.srgan.ipynb #7800000c
 class StrictTurns(ThresholdSwitcher):
@@ -87,13 +88,15 @@ class TextureStage(SuperResStage):
     lr:float=1e-4 # Highest learning rate
     eyes:str='vgg19' # See `content_loss`
     feature:float=1. # See `content_loss`
-    pixel:float=1. # See `content_loss`
+    pixel:float=.25 # See `content_loss`
+    distance:str='cosine' # See `content_loss`
     imagenet:bool|str=True # The weights of EfficientNet-Lite0, see `lite_eyes`; those of others are looked for, see `load_backbone`
     kind = 'superres_texture'
 
     def __post_init__(self):
         super().__post_init__()
         check_choice('eyes', self.eyes, SRGAN_EYES)
+        check_choice('distance', self.distance, DISTANCES)
 
     def check_weights(self, recipe):
         super().check_weights(recipe)
@@ -101,8 +104,8 @@ class TextureStage(SuperResStage):
         elif self.imagenet: load_lite(None if self.imagenet is True else self.imagenet)
 
     def content(self): # `WeightedLoss`
-        if self.eyes != 'lite0': return content_loss(self.eyes, self.feature, self.pixel)
-        return content_loss(lite_eyes(self.imagenet), self.feature, self.pixel, PERCEPTUAL_LAYERS['lite0'])
+        if self.eyes != 'lite0': return content_loss(self.eyes, self.feature, self.pixel, distance=self.distance)
+        return content_loss(lite_eyes(self.imagenet), self.feature, self.pixel, PERCEPTUAL_LAYERS['lite0'], self.distance)
 
 @patch
 def learner(self:TextureStage, recipe, nets, dls, **kwargs):
