@@ -30,14 +30,14 @@ def same_python_cell():
 
 def run_tutorial(path:Path)->tuple:
     "Execute the notebook at `path`: its error, or nothing, and the seconds it took."
-    start = time.perf_counter()
+    start, error = time.perf_counter(), ''
     nb = nbformat.read(path, as_version=4)
     nb.cells.insert(0, same_python_cell())
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(nb, timeout=CELL_SECONDS, kernel_name='python3', resources={'metadata': {'path': folder}})
         try: client.execute()
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as e: return str(e), time.perf_counter() - start
-    return '', time.perf_counter() - start
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as e: error = str(e)
+    return error, time.perf_counter() - start
 
 def main()->int:
     args = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -90,7 +90,7 @@ class PerceptualLoss(nn.Module):
         if layers is None and isinstance(backbone, str): layers = PERCEPTUAL_LAYERS.get(backbone)
         self.backbone, self.gram = _backbone_of(backbone, weights) if isinstance(backbone, str) else backbone, gram
         if distance not in DISTANCES: raise RestorerError(f"the distance '{distance}' is unknown; choose one of {', '.join(DISTANCES)}")
-        self.distance = DISTANCES[distance]
+        self.distance = distance
         if not layers: raise RestorerError(f"say which layers to compare: {list(self.backbone.layers)}")
         self.backbone.check(layers)
         total = sum(layers.values())
@@ -104,7 +104,7 @@ class PerceptualLoss(nn.Module):
         with torch.no_grad(): wanted = self.backbone(target, self.layers)
         with torch.autocast(pred.device.type, enabled=False):
             pairs = list(zip(self.layers.values(), self.backbone(pred, self.layers), wanted))
-            loss = sum(w*self.distance(a, b) for w,a,b in pairs)
+            loss = sum(w*DISTANCES[self.distance](a, b) for w,a,b in pairs)
             return loss if not self.gram else loss + self.gram*sum(w*(gram_matrix(a) - gram_matrix(b)).abs().mean() for w,a,b in pairs)
 
 # %% ../../nbs/40_learn.losses.ipynb #368549c1

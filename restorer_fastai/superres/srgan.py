@@ -49,7 +49,7 @@ def content_loss(
 ) -> WeightedLoss: # Parts 'feature' and 'charbonnier'
     "What makes an enlarged photo look like the truth (Johnson et al. 2016). Raises WeightsError when the weights of the eyes are missing."
     if isinstance(eyes, str): check_choice('eyes', eyes, SRGAN_EYES)
-    return texture_loss(feature, eyes=None if eyes == 'lite0' else eyes, pixel=pixel, layers=layers, distance=distance)
+    return texture_loss(feature, eyes=eyes, pixel=pixel, layers=layers, distance=distance)
 
 # %% ../../nbs/78_superres.srgan.ipynb #7800000c
 class StrictTurns(ThresholdSwitcher):
@@ -104,8 +104,8 @@ class TextureStage(SuperResStage):
         elif self.imagenet: load_lite(None if self.imagenet is True else self.imagenet)
 
     def content(self): # `WeightedLoss`
-        if self.eyes != 'lite0': return content_loss(self.eyes, self.feature, self.pixel, distance=self.distance)
-        return content_loss(lite_eyes(self.imagenet), self.feature, self.pixel, PERCEPTUAL_LAYERS['lite0'], self.distance)
+        eyes = lite_eyes(self.imagenet) if self.eyes == 'lite0' else self.eyes
+        return content_loss(eyes, self.feature, self.pixel, PERCEPTUAL_LAYERS[self.eyes], self.distance)
 
 @patch
 def learner(self:TextureStage, recipe, nets, dls, **kwargs):
