@@ -208,11 +208,11 @@ def test_the_reference_weights_come_with_the_package(reference):
     card = (Path(__file__).parents[1]/'MODEL_CARD.md').read_text(encoding='utf-8')
     for digest in reference.meta['packed_from'], reference.meta['sha256'], hashlib.sha256(path.read_bytes()).hexdigest(): assert digest in card
     parts = json.loads((path.parent/'reference.json').read_text())['parts']
-    assert {o['role'] for o in parts} == {'restorer', 'repair', 'texture', 'frame', 'film', 'defects', 'inpaint', 'colour'}
+    assert {o['role'] for o in parts} == {'restorer', 'repair', 'texture', 'frame', 'film', 'defects', 'inpaint', 'colour', 'x4', 'x4_texture'}
     assert sorted(o.name for o in path.parent.iterdir()) == sorted(['reference.json', 'estimate.safetensors', *(o['file'] for o in parts)])
     assert sum(o['size'] for o in parts) < 95e6 and all(o['sha256'] in card for o in parts)
 
-@pytest.mark.parametrize('role, architecture', [('frame', 'frame_lite'), ('film', 'film'), ('defects', 'defects'), ('inpaint', 'inpaint'), ('colour', 'colorize'), ('repair', 'repair'), ('texture', 'repair')])
+@pytest.mark.parametrize('role, architecture', [('frame', 'frame_lite'), ('film', 'film'), ('defects', 'defects'), ('inpaint', 'inpaint'), ('colour', 'colorize'), ('repair', 'repair'), ('texture', 'repair'), ('x4', 'edsr_lite'), ('x4_texture', 'edsr_lite')])
 def test_a_part_may_be_had_alone(role, architecture): assert load_network('reference', role)[1]['architecture'] == architecture
 
 @pytest.mark.parametrize('mode', ['photo', 'negative'])
