@@ -6,11 +6,12 @@
 __all__ = ['WAITING', 'app', 'Seed', 'MixOption', 'Paths', 'Model', 'Trusted', 'Exact', 'Patterns', 'Suffix', 'Quality',
            'KeepDates', 'Texture', 'SideFiles', 'Overwrite', 'DryRun', 'TileSide', 'escape_output', 'calm_threads',
            'Commands', 'main', 'samples', 'pack', 'unpack', 'build', 'check', 'degrade', 'train', 'report', 'PhotoMode',
-           'restore', 'upscale', 'oldphoto', 'evaluate', 'open_app', 'VoteKind', 'open_votes']
+           'restore', 'upscale', 'video', 'oldphoto', 'evaluate', 'open_app', 'VoteKind', 'open_votes']
 
 # %% ../nbs/99_cli.ipynb #22459297
 import contextlib
 import os
+import re
 import sys
 import warnings
 from enum import Enum
@@ -381,6 +382,41 @@ def upscale(
     options = RestoreOptions('photo', strength=0., defects=False, colorize=False, texture=texture, upscale=times)
     files = AlbumOptions(quality=quality, overwrite=overwrite, suffix=suffix, side_files=side_files, keep_dates=keep_dates)
     _restore_all(paths, out, options, files, dry_run, model, trusted, tile, exact)
+
+# %% ../nbs/99_cli.ipynb #c0105e84
+def _seconds(text): # '5s', '90', '1m30s' -> seconds
+    if text is None: return None
+    found = re.fullmatch(r'(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?', text.strip())
+    if not text.strip() or not found: raise typer.BadParameter(f'--preview {text}: give seconds, as 5s, or 1m30s')
+    return 60*float(found[1] or 0) + float(found[2] or 0)
+
+@app.command()
+def video(
+    path:Annotated[Path, typer.Argument(help='A video, black-and-white or in colour')],
+    out:Annotated[Path, typer.Option(help='The video to write: a name that ends in .mp4, .mkv or .mov')],
+    model:Model='reference',
+    restore:Annotated[bool, typer.Option('--restore', help='Clean each frame as a photo first (slow)')]=False,
+    dust:Annotated[float, typer.Option(min=0, help='Replace what is in one frame only: by how many of 255 levels it has to stand out from the frames before and after; 16 is a good begin, 0 leaves it')]=0.,
+    no_colorize:Annotated[bool, typer.Option('--no-colorize', help='Give it no colours')]=False,
+    recolour:Annotated[bool, typer.Option('--recolour', help='Colour it even if it has colours')]=False,
+    setting:Annotated[str, typer.Option(help='How bold the colours are: mild or bold')]=None,
+    every:Annotated[int, typer.Option(min=1, help='The network looks at one frame in so many; its colours are carried to the others')]=5,
+    settle:Annotated[float, typer.Option(min=.01, max=1, help='How far colours move towards a new guess of the network: less is steadier')]=.25,
+    crf:Annotated[int, typer.Option(min=0, max=51, help='Quality of H.264: 0 loses nothing, 18 hardly anything, 23 is usual')]=16,
+    preview:Annotated[str, typer.Option(help='Only the beginning, as 5s')]=None,
+    overwrite:Annotated[bool, typer.Option('--overwrite', help='Replace OUT if it is there')]=False,
+    exact:Exact=False,
+    trusted:Trusted=False,
+):
+    "Colour a black-and-white video steadily, and clean it. Killed, it goes on where it was."
+    from restorer_fastai.colourhistory.video import restore_video, VideoOptions
+    try: options = VideoOptions(not no_colorize, recolour, restore, dust, every, settle, setting, crf, _seconds(preview))
+    except RestorerError as e: raise typer.BadParameter(str(e)) from e
+    outcome = restore_video(_restorer(model, trusted, 512, exact), path, out, options, overwrite)
+    for note in outcome.notes: typer.echo(f'{printable(path)}: {note}')
+    taken_up = f', {outcome.taken_up} of them by an earlier run' if outcome.taken_up else ''
+    typer.echo(f"{printable(outcome.path)}: {outcome.frames} frames{taken_up}{', coloured' if outcome.coloured else ''}")
+
 
 # %% ../nbs/99_cli.ipynb #e83a5c17
 @app.command()

@@ -58,6 +58,8 @@ ARCHITECTURES = { # name in weight files -> who builds it: 'module:name', or a c
     'critic_projected': 'restorer_fastai.nets.projected:ProjectedCritic',
     'srresnet': 'restorer_fastai.superres.srresnet:SRResNet',
     'edsr_lite': 'restorer_fastai.superres.srresnet:EDSRLite',
+    'hypercolumns': 'restorer_fastai.colourhistory.hypercolumns:HypercolumnNet',
+    'residual_encoder': 'restorer_fastai.colourhistory.residual_encoder:ResidualEncoder',
 }
 
 def resolve(

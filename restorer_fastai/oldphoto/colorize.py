@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'ColorizeSetting', 'as_setting', 'choose_colours', 'Colorizer', 'looked_at_size', 'UpTo',
-           'residual_layers', 'ColorizeNet', 'colorize']
+           'residual_layers', 'ColorizeNet', 'lay_colours', 'colorize']
 
 # %% ../../nbs/72_oldphoto.colorize.ipynb #efb57e76
 from typing import NamedTuple
@@ -172,6 +172,19 @@ def answer(self:ColorizeNet,
 
 # %% ../../nbs/72_oldphoto.colorize.ipynb #65d93783
 @torch.inference_mode()
+def lay_colours(
+    img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]; colours that it has do not count
+    colours:Tensor, # (1, 2, h, w): Cb and Cr of the whole photo, small
+) -> np.ndarray: # float32 (H, W, 3) in [0, 1]
+    "The brightness of a photo with those colours, along its edges."
+    grey = luma(thumbnail(img, 4*max(colours.shape[2:]))).to(colours.device)
+    lines, done, columns = colour_lines(colours, grey), np.empty(img.shape, np.float32), np.arange(img.shape[1])
+    for i in range(0, len(img), 64):
+        y = rgb_to_ycbcr(to_float(img[i:i + 64]))[..., 0]
+        done[i:i + 64] = add_colour(y, guided_colours(lines, y, np.arange(i, i + len(y)), columns, img.shape))
+    return done
+
+@torch.inference_mode()
 def colorize(
     net:nn.Module, # With `guess`: a `Colorizer`, or the `colourer` of any restorer
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]; colours that it has do not count
@@ -179,9 +192,4 @@ def colorize(
 ) -> np.ndarray: # float32 (H, W, 3) in [0, 1]
     "The brightness of a photo with guessed colours. Raises RestorerError for an unknown setting."
     grey = luma(thumbnail(img, 4*net.short)).to(next(net.parameters()).device)
-    colours = net.guess(grey.expand(-1, 3, -1, -1), *([] if setting is None else [setting]))
-    lines, done, columns = colour_lines(colours, grey), np.empty(img.shape, np.float32), np.arange(img.shape[1])
-    for i in range(0, len(img), 64):
-        y = rgb_to_ycbcr(to_float(img[i:i + 64]))[..., 0]
-        done[i:i + 64] = add_colour(y, guided_colours(lines, y, np.arange(i, i + len(y)), columns, img.shape))
-    return done
+    return lay_colours(img, net.guess(grey.expand(-1, 3, -1, -1), *([] if setting is None else [setting])))

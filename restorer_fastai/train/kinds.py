@@ -15,7 +15,7 @@ from functools import partial
 from typing import ClassVar
 
 from fastai.callback.schedule import *
-from fastai.optimizer import Adam
+from fastai.optimizer import Adam, SGD
 from fastai.torch_core import set_seed
 from fastcore.basics import patch
 
@@ -45,7 +45,7 @@ from .log import add_rows, KeepBest, offer_network, same_photos, SampleSheet, Tu
 class RecipeError(RestorerError): "A recipe that cannot be trained, or not in this folder."
 
 MIN_SIZE = CriticNet.min_size # px; at 32 px the U-Net's innermost map is one pixel, and its filters would learn their centres only
-OPTIMISERS = {'fine_adam': FINE_ADAM, 'adam': Adam, 'muon': Muon}
+OPTIMISERS = {'fine_adam': FINE_ADAM, 'adam': Adam, 'muon': Muon, 'sgd': SGD}
 
 def check_choice(
     what:str, # The setting
@@ -448,6 +448,7 @@ STAGE_KINDS = {o.kind: o for o in (FrameStage, ColourStage, HolesStage, Generato
     'defects': 'restorer_fastai.oldphoto.defect_training:DefectStage',
     'inpaint': 'restorer_fastai.oldphoto.inpaint_training:InpaintStage',
     'colorize': 'restorer_fastai.oldphoto.colorize_learn:ColorizeStage',
+    'colour_history': 'restorer_fastai.colourhistory.training:ColourHistoryStage',
 }
 
 def _is_default(name, value): # an older recipe, written out, has the settings of all kinds in every stage

@@ -1,0 +1,1 @@
+"Where colour came from: hypercolumns, the residual encoder, and film in motion."

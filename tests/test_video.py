@@ -1,0 +1,122 @@
+"Videos by command: coloured as a stream, taken up after kill -9, with other people's files."
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from restorer_fastai.photo.samples import sample_photo
+from test_cli import run
+
+av = pytest.importorskip('av')
+from restorer_fastai.colourhistory.video import is_grey, read_frames, video_info # noqa: E402: what needs PyAV is imported where it is there
+
+ROOT = Path(__file__).resolve().parent.parent
+
+def made_video(path, n=40, size=(96, 128), grey=True, sound=True, pix_fmt='yuv420p', turn=None):
+    "A pan over a city, a cut, a flower; a tone beside it."
+    photos = [sample_photo(o)[::3, ::3] for o in ('china', 'flower')]
+    with av.open(str(path), 'w') as out:
+        video = out.add_stream('libx264', rate=25, options=dict(crf='8'))
+        video.height, video.width, video.pix_fmt = *size, pix_fmt
+        if sound:
+            audio = out.add_stream('aac', rate=48000)
+            audio.layout = 'mono'
+        for t in range(n):
+            img = photos[t >= 2*n//3][10:10 + size[0], 2*t % 60:2*t % 60 + size[1]]
+            if grey: img = np.repeat(img.mean(2, keepdims=True).round().astype(np.uint8), 3, 2)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(img), format='rgb24')
+            frame.pts, frame.time_base = t, Fraction(1, 25)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        if sound:
+            wave = .2*np.sin(np.arange(48000*n//25)*.06).astype(np.float32)
+            for i in range(0, len(wave) - 1023, 1024):
+                block = av.AudioFrame.from_ndarray(wave[None, i:i + 1024], format='fltp', layout='mono')
+                block.sample_rate, block.pts, block.time_base = 48000, i, Fraction(1, 48000)
+                out.mux(audio.encode(block))
+            out.mux(audio.encode(None))
+    return path
+
+@pytest.fixture(scope='module')
+def reel(tmp_path_factory): return made_video(tmp_path_factory.mktemp('reel')/'reel.mp4')
+
+def said(*args, cwd, code=0): return ' '.join(''.join(run('video', *args, cwd=cwd, code=code)).split())
+
+def test_by_command(reel, tmp_path):
+    assert '40 frames, coloured' in said(reel, '--out', 'out.mp4', cwd=tmp_path)
+    info = video_info(tmp_path/'out.mp4')
+    assert (info.width, info.height, info.rate, info.sounds) == (128, 96, 25, 1) and not is_grey(info)
+    assert 'there already' in said(reel, '--out', 'out.mp4', cwd=tmp_path, code=1)
+    assert '10 frames' in said(reel, '--out', 'short.mp4', '--preview', '.4s', cwd=tmp_path)
+    assert sorted(o.name for o in tmp_path.iterdir()) == ['out.mp4', 'short.mp4']
+
+@pytest.mark.parametrize('args, why', [(['--preview', 'soon'], 'give seconds'), (['--no-colorize'], 'nothing is to be done'), (['--out', 'out.gif'], 'ends in .mp4')])
+def test_wishes_that_cannot_be(reel, tmp_path, args, why):
+    assert why in said(reel, *([] if '--out' in args else ['--out', 'out.mp4']), *args, cwd=tmp_path, code=1 if '--out' in args else 2)
+    assert not list(tmp_path.iterdir())
+
+def test_files_that_are_no_video(tmp_path):
+    (tmp_path/'text.mp4').write_text('no video')
+    with av.open(str(tmp_path/'sound.mp4'), 'w') as out:
+        audio = out.add_stream('aac', rate=48000)
+        audio.layout = 'mono'
+        for i in range(8):
+            block = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format='fltp', layout='mono')
+            block.sample_rate, block.pts, block.time_base = 48000, 1024*i, Fraction(1, 48000)
+            out.mux(audio.encode(block))
+        out.mux(audio.encode(None))
+    assert 'FFmpeg cannot read it' in said('text.mp4', '--out', 'a.mp4', cwd=tmp_path, code=1)
+    assert 'no moving pictures, only sound' in said('sound.mp4', '--out', 'a.mp4', cwd=tmp_path, code=1)
+    assert 'no such file' in said('none.mp4', '--out', 'a.mp4', cwd=tmp_path, code=1)
+    assert not (tmp_path/'a.mp4').exists()
+
+def test_a_video_in_colour_keeps_its_colours(tmp_path):
+    made_video(tmp_path/'colour.mp4', 12, grey=False)
+    assert '--recolour' in said('colour.mp4', '--out', 'a.mp4', cwd=tmp_path, code=1)
+    assert 'its colours stayed' in said('colour.mp4', '--out', 'b.mp4', '--dust', 16, cwd=tmp_path)
+    a, b = (next(read_frames(video_info(tmp_path/o))).pixels for o in ('colour.mp4', 'b.mp4'))
+    assert np.abs(a.astype(int) - b).mean() < 3
+
+def test_killed_and_taken_up(reel, tmp_path):
+    "kill -9 while parts are written: what is done stays done, and the result is that of a run nobody disturbed."
+    code = f'import sys; sys.path.insert(0, {str(ROOT)!r}); from restorer_fastai.colourhistory import video; video.PART_FRAMES = 8; from restorer_fastai.cli import app; app()'
+    def start(out): return subprocess.Popen([sys.executable, '-c', code, 'video', str(reel), '--out', out], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = start('killed.mp4')
+    parts = tmp_path/'.killed.mp4.parts'
+    while first.poll() is None and not list(parts.glob('000001.npz')): time.sleep(.02)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert not (tmp_path/'killed.mp4').exists() and list(parts.glob('*.npz'))
+    for out in 'killed.mp4', 'whole.mp4':
+        text, error = start(out).communicate()
+        assert '40 frames' in text, error
+        assert ('by an earlier run' in text) == (out == 'killed.mp4')
+    assert (tmp_path/'killed.mp4').read_bytes() == (tmp_path/'whole.mp4').read_bytes() and not parts.exists()
+
+def test_memory_does_not_grow(tmp_path):
+    "A video five times as long needs no more."
+    code = f'''
+import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT/'tests')!r}]
+from peak import peak_mb
+import torch
+torch.set_num_threads(1)
+from restorer_fastai import Restorer
+from restorer_fastai.colourhistory import video
+from restorer_fastai.nets.restorer import NetConfig, build_network
+from restorer_fastai.nets.weights import load_network
+video.PART_FRAMES = 20
+net = build_network(NetConfig(arch=None))
+net.put_part('colourer', load_network('reference', 'colour')[0])
+for name in 'short', 'long':
+    video.restore_video(Restorer(net, device='cpu'), name + '.mp4', name + '_out.mp4', progress=False)
+    print(peak_mb())
+'''
+    for name, n in dict(short=30, long=150).items(): made_video(tmp_path/f'{name}.mp4', n, sound=False)
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
+    short, long = map(float, done.stdout.split())
+    assert long - short < 40, (short, long, done.stderr)
