@@ -53,7 +53,7 @@ def main(
     model:Annotated[str, typer.Option(help='Weights with a part that colours')]='reference',
     setting:Annotated[list[str], typer.Option(help='How bold; several times')]=['mild'],
     every:Annotated[list[int], typer.Option(help='The network is asked for one frame in so many; several times')]=[5],
-    settle:Annotated[list[float], typer.Option(help='How far colours move towards a new guess; several times')]=[.25],
+    settle:Annotated[list[float], typer.Option(help='How far colours move towards a new guess; several times')]=[.5],
     dust:Annotated[float, typer.Option(help='Threshold for dust, 8-bit levels; 0: colours')]=0.,
     frames:Annotated[int, typer.Option(help='At most so many of each')]=90,
 ):

@@ -386,7 +386,7 @@ def upscale(
 # %% ../nbs/99_cli.ipynb #c0105e84
 def _seconds(text): # '5s', '90', '1m30s' -> seconds
     if text is None: return None
-    found = re.fullmatch(r'(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?', text.strip())
+    found = re.fullmatch(r'(?:(\d+)m)?(?:(\d*\.?\d+)s?)?', text.strip())
     if not text.strip() or not found: raise typer.BadParameter(f'--preview {text}: give seconds, as 5s, or 1m30s')
     return 60*float(found[1] or 0) + float(found[2] or 0)
 
@@ -401,7 +401,7 @@ def video(
     recolour:Annotated[bool, typer.Option('--recolour', help='Colour it even if it has colours')]=False,
     setting:Annotated[str, typer.Option(help='How bold the colours are: mild or bold')]=None,
     every:Annotated[int, typer.Option(min=1, help='The network looks at one frame in so many; its colours are carried to the others')]=5,
-    settle:Annotated[float, typer.Option(min=.01, max=1, help='How far colours move towards a new guess of the network: less is steadier')]=.25,
+    settle:Annotated[float, typer.Option(min=.01, max=1, help='How far colours move towards a new guess of the network: less is steadier')]=.5,
     crf:Annotated[int, typer.Option(min=0, max=51, help='Quality of H.264: 0 loses nothing, 18 hardly anything, 23 is usual')]=16,
     preview:Annotated[str, typer.Option(help='Only the beginning, as 5s')]=None,
     overwrite:Annotated[bool, typer.Option('--overwrite', help='Replace OUT if it is there')]=False,

@@ -1,6 +1,7 @@
 "Videos by command: coloured as a stream, taken up after kill -9, with other people's files."
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -9,28 +10,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from restorer_fastai import Restorer
+from restorer_fastai.nets.restorer import NetConfig, build_network
+from restorer_fastai.nets.weights import load_network
+from restorer_fastai.photo.pixels import rgb_to_grey, to_float
 from restorer_fastai.photo.samples import sample_photo
 from test_cli import run
 
 av = pytest.importorskip('av')
-from restorer_fastai.colourhistory.video import is_grey, read_frames, video_info # noqa: E402: what needs PyAV is imported where it is there
+from restorer_fastai.colourhistory.video import is_grey, read_frames, restore_video, video_info, VideoError # noqa: E402: what needs PyAV is imported where it is there
 
 ROOT = Path(__file__).resolve().parent.parent
 
-def made_video(path, n=40, size=(96, 128), grey=True, sound=True, pix_fmt='yuv420p', turn=None):
+def made_video(path, n=40, size=(96, 128), grey=True, sound='aac', codec='libx264', pix_fmt='yuv420p', rate=25, **metadata):
     "A pan over a city, a cut, a flower; a tone beside it."
     photos = [sample_photo(o)[::3, ::3] for o in ('china', 'flower')]
     with av.open(str(path), 'w') as out:
-        video = out.add_stream('libx264', rate=25, options=dict(crf='8'))
+        video = out.add_stream(codec, rate=rate, options=dict(crf='8') if codec == 'libx264' else {})
         video.height, video.width, video.pix_fmt = *size, pix_fmt
+        out.metadata.update(metadata)
         if sound:
-            audio = out.add_stream('aac', rate=48000)
+            audio = out.add_stream(sound, rate=48000)
             audio.layout = 'mono'
+            resampler = av.AudioResampler(format=audio.codec_context.format, layout='mono', rate=48000)
         for t in range(n):
             img = photos[t >= 2*n//3][10:10 + size[0], 2*t % 60:2*t % 60 + size[1]]
             if grey: img = np.repeat(img.mean(2, keepdims=True).round().astype(np.uint8), 3, 2)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(img), format='rgb24')
-            frame.pts, frame.time_base = t, Fraction(1, 25)
+            frame = frame.reformat(format=pix_fmt)
+            frame.pts, frame.time_base = t, 1/Fraction(rate)
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
         if sound:
@@ -38,7 +46,7 @@ def made_video(path, n=40, size=(96, 128), grey=True, sound=True, pix_fmt='yuv42
             for i in range(0, len(wave) - 1023, 1024):
                 block = av.AudioFrame.from_ndarray(wave[None, i:i + 1024], format='fltp', layout='mono')
                 block.sample_rate, block.pts, block.time_base = 48000, i, Fraction(1, 48000)
-                out.mux(audio.encode(block))
+                for ready in resampler.resample(block): out.mux(audio.encode(ready))
             out.mux(audio.encode(None))
     return path
 
@@ -46,6 +54,72 @@ def made_video(path, n=40, size=(96, 128), grey=True, sound=True, pix_fmt='yuv42
 def reel(tmp_path_factory): return made_video(tmp_path_factory.mktemp('reel')/'reel.mp4')
 
 def said(*args, cwd, code=0): return ' '.join(''.join(run('video', *args, cwd=cwd, code=code)).split())
+
+@pytest.fixture(scope='module')
+def restorer():
+    net = build_network(NetConfig(arch=None))
+    net.put_part('colourer', load_network('reference', 'colour')[0])
+    return Restorer(net, device='cpu')
+
+def frames_of(path): return list(read_frames(video_info(path)))
+def seconds_of(path): return [float(o.pts*video_info(path).time_base) for o in frames_of(path)]
+def sound_of(path):
+    with av.open(str(path)) as file: return b''.join(bytes(o) for o in file.demux(file.streams.audio[0]) if o.size)
+
+@pytest.mark.parametrize('n', [1, 2, 7])
+def test_a_few_frames(restorer, tmp_path, n):
+    "They once gave no file: NUT keeps silent about when the first frames are decoded."
+    made_video(tmp_path/'in.mp4', n, sound=None)
+    assert restore_video(restorer, tmp_path/'in.mp4', tmp_path/'out.mp4', progress=False).frames == n == len(frames_of(tmp_path/'out.mp4'))
+
+FILES = { # what other people have: name -> how it is made
+    'tape.avi': dict(codec='mjpeg', pix_fmt='yuvj420p', sound='pcm_s16le'), 'disc.mpg': dict(codec='mpeg2video', sound='mp2'), 'page.webm': dict(codec='libvpx-vp9', sound='libopus'),
+    'studio.mov': dict(codec='prores_ks', pix_fmt='yuv422p10le', sound='pcm_s16le', rate=24), 'archive.mkv': dict(codec='ffv1', pix_fmt='gray', size=(97, 131), sound='flac'),
+    'deep.mkv': dict(codec='ffv1', pix_fmt='gray16le', sound=None), 'american.mp4': dict(rate=Fraction(30000, 1001))}
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.mkv'])
+@pytest.mark.parametrize('name', FILES)
+def test_other_peoples_files(restorer, tmp_path, name, suffix):
+    "Rate, times, sound, depth and what is seen stay."
+    source, out = made_video(tmp_path/name, 8, **FILES[name]), tmp_path/f'out{suffix}'
+    restore_video(restorer, source, out, progress=False)
+    was, now = video_info(source), video_info(out)
+    assert (now.rate, now.sounds, now.bits) == (was.rate, was.sounds, min(was.bits, 10))
+    a, b = seconds_of(source), seconds_of(out)
+    shift = b[0] - a[0] if suffix == '.mkv' else 0 # Matroska counts milliseconds, from 0 on, also for sound that begins before the pictures
+    assert 0 <= shift < .03 and np.allclose(np.add(a, shift), b, atol=.0011)
+    if was.sounds: assert sound_of(out) == sound_of(source)
+    for a, b in zip(frames_of(source), frames_of(out)):
+        a, b = (rgb_to_grey(to_float(o.pixels))[:was.height, :was.width] for o in (a, b))
+        assert np.abs(a - b).mean() < .02 and a.shape == b.shape
+
+def test_held_upright(restorer, tmp_path):
+    "A phone writes frames that lie, and a matrix that turns them."
+    made_video(tmp_path/'lying.mp4', 4)
+    data = bytearray((tmp_path/'lying.mp4').read_bytes())
+    matrix = data.find(b'tkhd') + 44
+    data[matrix:matrix + 36] = struct.pack('>9i', 0, 65536, 0, -65536, 0, 0, 0, 0, 2**30)
+    (tmp_path/'phone.mp4').write_bytes(data)
+    restore_video(restorer, tmp_path/'phone.mp4', tmp_path/'out.mp4', progress=False)
+    lying, upright = frames_of(tmp_path/'lying.mp4')[0].pixels, frames_of(tmp_path/'out.mp4')[0].pixels
+    assert upright.shape == (128, 96, 3) and video_info(tmp_path/'out.mp4').turns == 0
+    assert np.abs(rgb_to_grey(to_float(np.rot90(lying, -1))) - rgb_to_grey(to_float(upright))).mean() < .02
+
+def test_captions_stay(restorer, tmp_path):
+    made_video(tmp_path/'in.mp4', 4, title='Wedding in La Paz', comment='8 mm, reel 3')
+    restore_video(restorer, tmp_path/'in.mp4', tmp_path/'out.mkv', progress=False)
+    with av.open(str(tmp_path/'out.mkv')) as file: said = {k.lower(): v for k, v in file.metadata.items()}
+    assert (said['title'], said['comment']) == ('Wedding in La Paz', '8 mm, reel 3')
+
+def test_what_cannot_be_is_said_with_the_name_of_the_file(restorer, tmp_path):
+    for name, size, why in ('tiny.mp4', (8, 10), 'tiny.mp4: its frames have 10 × 8 px'), ('page.webm', (96, 128), 'out.mov: pictures and sound could not be put into it'):
+        made_video(tmp_path/name, 4, size, codec='libvpx-vp9' if 'webm' in name else 'libx264', sound='libopus' if 'webm' in name else None)
+        with pytest.raises(VideoError, match=why): restore_video(restorer, tmp_path/name, tmp_path/'out.mov', progress=False)
+        assert not (tmp_path/'out.mov').exists()
+
+def test_without_pyav(reel, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'av', None)
+    with pytest.raises(ImportError, match=r'restorer_fastai\[video\]'): video_info(reel)
 
 def test_by_command(reel, tmp_path):
     assert '40 frames, coloured' in said(reel, '--out', 'out.mp4', cwd=tmp_path)
@@ -116,7 +190,7 @@ for name in 'short', 'long':
     video.restore_video(Restorer(net, device='cpu'), name + '.mp4', name + '_out.mp4', progress=False)
     print(peak_mb())
 '''
-    for name, n in dict(short=30, long=150).items(): made_video(tmp_path/f'{name}.mp4', n, sound=False)
+    for name, n in dict(short=30, long=150).items(): made_video(tmp_path/f'{name}.mp4', n, sound=None)
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
     short, long = map(float, done.stdout.split())
     assert long - short < 40, (short, long, done.stderr)

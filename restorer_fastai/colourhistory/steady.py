@@ -92,7 +92,7 @@ def steady_shots(
     frames, # Iterable of frames of one shape
     guess, # (h, w, 2) Cb and Cr, 0 for grey, of a frame and the size that is wanted: see `guesser`
     every:int=5, # The network is asked for one frame in so many
-    settle:float=.25, # How far colours that have come along move towards a new guess, 0 to 1
+    settle:float=.5, # How far colours that have come along move towards a new guess, 0 to 1
     side:int=480, # See `grey_levels`
     preset:str='fast', # See `optical_flow`
     pixels=lambda frame: frame, # What `guess` and the flow get of a frame: (H, W, 3) uint8, uint16 or float in [0, 1]; its colours do not count

@@ -9,12 +9,16 @@ __all__ = ['VIDEO_SUFFIXES', 'PART_FRAMES', 'GREY_BELOW', 'VideoError', 'open_vi
 # %% ../../nbs/84_colourhistory.video.ipynb #84000003
 import contextlib
 import hashlib
+import heapq
 import json
+import math
 import shutil
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from itertools import count
+from operator import itemgetter
 from pathlib import Path
+from time import perf_counter
 import numpy as np
 import torch
 from fastcore.meta import delegates
@@ -122,6 +126,15 @@ VIDEO_SUFFIXES = '.mp4', '.mkv', '.mov', '.m4v'
 
 def _even(pixels): return np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode='edge')
 
+def _hd(info): return info.height >= 720
+
+def _pictures(out, info, crf): # a stream for the frames of that video
+    stream = out.add_stream('libx264', rate=info.rate, options=dict(crf=str(crf), preset='medium', bf='0'))
+    stream.width, stream.height, cc = info.width + info.width % 2, info.height + info.height % 2, stream.codec_context
+    stream.pix_fmt, cc.time_base, cc.sample_aspect_ratio = 'yuv420p' if info.bits <= 8 else 'yuv420p10le', info.time_base, info.pixel_aspect
+    cc.colorspace, cc.color_primaries, cc.color_trc, cc.color_range = (1, 1, 1, 1) if _hd(info) else (6, 6, 6, 1) # BT.709 or BT.601, and 16 to 235
+    return stream
+
 def write_part(
     path, # A .nut file, which keeps every time base
     info:VideoInfo, # What the video is
@@ -132,25 +145,44 @@ def write_part(
     av, n = _av(), 0
     try:
         with av.open(str(path), 'w', format='nut') as out:
-            stream = out.add_stream('libx264', rate=info.rate, options=dict(crf=str(crf), preset='medium', bf='0'))
-            stream.width, stream.height = info.width + info.width % 2, info.height + info.height % 2
-            hd, cc = info.height >= 720, stream.codec_context
-            stream.pix_fmt, cc.time_base, cc.sample_aspect_ratio = 'yuv420p' if info.bits <= 8 else 'yuv420p10le', info.time_base, info.pixel_aspect
-            cc.colorspace, cc.color_primaries, cc.color_trc, cc.color_range = (1, 1, 1, 1) if hd else (6, 6, 6, 1) # BT.709 or BT.601, and 16 to 235
+            stream = _pictures(out, info, crf)
             for frame in frames:
                 pixels = _even(frame.pixels)
                 picture = av.VideoFrame.from_ndarray(pixels, format='rgb24' if pixels.dtype == np.uint8 else 'rgb48le')
-                picture = picture.reformat(format=stream.pix_fmt, dst_colorspace='ITU709' if hd else 'ITU601', dst_color_range='MPEG')
+                picture = picture.reformat(format=stream.pix_fmt, dst_colorspace='ITU709' if _hd(info) else 'ITU601', dst_color_range='MPEG')
                 picture.pts, picture.time_base, n = frame.pts, info.time_base, n + 1
                 out.mux(stream.encode(picture))
             out.mux(stream.encode(None))
     except (av.error.FFmpegError, OSError) as e: raise VideoError(path, f'it could not be written ({e})', 'Check the folder and the free space.') from e
     return n
 
+_OF_THE_FILE = 'encoder', 'major_brand', 'minor_version', 'compatible_brands', 'duration' # what is said of a file, not of what it shows
+
+def _sound(out, stream):
+    made = out.add_stream_from_template(stream)
+    made.metadata.update(stream.metadata) # its language
+    return made
+
+def _pictures_of(parts, stream): # (seconds, packet, its new stream)
+    for part in parts:
+        with _av().open(str(part)) as container:
+            for packet in container.demux(container.streams.video[0]):
+                if packet.pts is None: continue # the end
+                packet.dts = packet.pts # no frame waits for a later one; NUT does not say so for the first few
+                yield packet.pts*packet.time_base, packet, stream
+
+def _sounds_of(source, streams, info, until):
+    for packet in source.demux(*source.streams.audio) if streams else ():
+        pts = packet.dts if packet.pts is None else packet.pts # an AVI has the one only
+        if pts is None: continue # the end
+        if until is not None and pts*packet.time_base - info.start*info.time_base > until - 1e-6: return
+        yield pts*packet.time_base, packet, streams[packet.stream.index]
+
 def join_parts(
     parts, # What `write_part` wrote, in order
     info:VideoInfo, # What the video was, with its sound
     path, # The video to write
+    crf:int=16, # That of the parts
     until:float|None=None, # Seconds after which the sound ends; None: all of it
     notes:list|None=None, # Where to say what could not come along
 ):
@@ -158,20 +190,11 @@ def join_parts(
     av = _av()
     try:
         with av.open(str(path), 'w') as out, open_video(info.path) as (source, _):
-            video, sounds = None, {o.index: out.add_stream_from_template(o) for o in source.streams.audio}
-            for part in parts:
-                with av.open(str(part)) as container:
-                    stream = container.streams.video[0]
-                    if video is None:
-                        video = out.add_stream_from_template(stream)
-                        video.time_base = info.time_base
-                    for packet in container.demux(stream):
-                        if packet.dts is None: continue
-                        packet.stream = video
-                        out.mux(packet)
-            for packet in source.demux(*source.streams.audio) if sounds else ():
-                if packet.dts is None or until is not None and packet.pts*packet.time_base - info.start*info.time_base > until - 1e-6: continue
-                packet.stream = sounds[packet.stream.index]
+            video = _pictures(out, info, crf) # not from a part: the rate would be lost
+            out.metadata.update({k: v for k,v in source.metadata.items() if k not in _OF_THE_FILE})
+            sounds = {o.index: _sound(out, o) for o in source.streams.audio}
+            for _, packet, stream in heapq.merge(_pictures_of(parts, video), _sounds_of(source, sounds, info, until), key=itemgetter(0)):
+                packet.stream = stream
                 out.mux(packet)
     except (av.error.FFmpegError, ValueError) as e:
         raise VideoError(path, f'pictures and sound could not be put into it ({e})', 'A name that ends in .mkv takes any sound.') from e
@@ -189,7 +212,7 @@ class VideoOptions:
     clean:bool=False # Restore each frame before, as a photo
     dust:float=0. # Replace what is in one frame only and differs by so many 8-bit levels, see `frame_dust`; 0: leave it
     every:int=5 # See `steady_shots`
-    settle:float=.25 # See `steady_shots`
+    settle:float=.5 # See `steady_shots`
     setting:str|None=None # How bold the colours are, see `as_setting`; None: the network's own
     crf:int=16 # See `write_part`
     preview:float|None=None # Only the first so many seconds
@@ -212,13 +235,17 @@ class VideoOutcome:
 # %% ../../nbs/84_colourhistory.video.ipynb #84000012
 def is_grey(
     info:VideoInfo, # See `video_info`
-    looks:int=5, # At how many frames
+    looks:int=5, # At how many frames, all over it
 ) -> bool:
     "Is it black-and-white, or tinted evenly?"
-    step, spreads = max((info.frames or 100)//looks, 1), []
-    for i, frame in zip(range(step*looks), read_frames(info)):
-        if i % step: continue
-        spreads.append(255*rgb_to_ycbcr(to_float(frame.pixels[::4, ::4]))[..., 1:].std((0, 1)).max())
+    av, spreads = _av(), []
+    with open_video(info.path) as (container, stream):
+        for i in range(looks):
+            try:
+                if i: container.seek(info.start + round(i/looks*(info.frames or 100)/info.rate/info.time_base), stream=stream)
+                frame = next(container.decode(stream), None)
+            except av.error.FFmpegError: break # what cannot be sought, or ends early
+            if frame is not None: spreads.append(255*rgb_to_ycbcr(to_float(_pixels(frame, info)[::4, ::4]))[..., 1:].std((0, 1)).max())
     return not spreads or float(np.median(spreads)) < GREY_BELOW
 
 def _neighbours(frames): # (before, frame, after) of each
@@ -285,15 +312,21 @@ def restore_video(
         notes.append('it is in colour already, so its colours stayed')
     if colour and getattr(restorer.net, 'colourer', None) is None: raise RestorerError('this network has no part that colours')
     if info.width % 2 or info.height % 2: notes.append('one row or column of pixels was added: H.264 has even sizes only')
+    if min(info.width, info.height) < 16: raise VideoError(path, f'its frames have {info.width} × {info.height} px', 'Frames need 16 px a side.')
     if info.bits > 10: notes.append(f'{info.bits} bits became 10')
     with claim(out) as free:
         if not free: raise VideoError(out, 'another program is making it', 'Wait until it is done.')
-        parts = _Parts(out, dict(video=_fingerprint(path), options=asdict(options), colour=colour, weights=restorer.meta.get('sha256'), form=1))
+        parts = _Parts(out, dict(video=_fingerprint(path), options=asdict(options), colour=colour, weights=restorer.meta.get('sha256'), writer=_av().__version__))
         taken_up = _work(restorer, info, parts, options, colour, notes, progress)
         frames = parts.state()[0]
-        with write_beside(out) as tmp: join_parts([o for o,_ in parts.done], info, tmp, options.preview, notes)
+        with write_beside(out) as tmp, _called(tmp, out): join_parts([o for o,_ in parts.done], info, tmp, options.crf, options.preview, notes)
         shutil.rmtree(parts.folder, ignore_errors=True)
     return VideoOutcome(out, frames, colour, taken_up, notes)
+
+@contextlib.contextmanager
+def _called(tmp, out): # errors name the file that the user asked for
+    try: yield
+    except VideoError as e: raise VideoError(out, *(o.replace(tmp.name, out.name) for o in (e.reason, e.remedy))) from e
 
 def _fingerprint(path):
     with open(path, 'rb') as f: return [path.stat().st_size, hashlib.sha256(f.read(2**20)).hexdigest()]
@@ -302,15 +335,15 @@ def _work(restorer, info, parts, options, colour, notes, progress):
     begun, first, end = parts.state()
     if end: return begun
     total = info.frames or 0
-    if options.preview is not None: total = min(total or 10**9, round(options.preview*info.rate))
+    if options.preview is not None: total = min(total or 10**9, math.ceil(options.preview*info.rate - 1e-6))
     frames = _cleaned(read_frames(info, begun, options.preview, notes), restorer, options)
     if colour: shots = ((_coloured(made), following) for made,following in steady_shots(frames, guesser(restorer.net.colourer, options.setting), options.every, options.settle, pixels=lambda o: o.pixels, first=first))
     else: shots = (([o], None) for o in frames)
-    done, ready = begun, []
+    done, ready, since = begun, [], perf_counter()
     with progress_bar(total or None, info.path.name, progress, 'frames/s') as update:
         for made, first in shots:
             ready, done = ready + made, done + len(made)
-            update(done)
+            update(done, speed=(done - begun)/(perf_counter() - since))
             if len(ready) >= PART_FRAMES:
                 parts.add(info, ready, done, first, False, options.crf)
                 ready = []
