@@ -2,13 +2,15 @@
 
     python benchmarks/colour_history.py --data data --photos CBSD68=bench/CBSD68 --out history                     # all of them
     python benchmarks/colour_history.py --data data --photos CBSD68=bench/CBSD68 --out history --names blurred,plain --seeds 3
+    python benchmarks/colour_history.py --cost                                                                     # what a step of each costs
 
 Each trains at 128 px with its eyes at rest (EfficientNet-Lite0, ImageNet's weights) and is then scored on whole photos whose colours are known, made grey by luma (Rec. 601), at their own size.
 PSNR: RGB of 8 bits, no border left out. Gap: colourfulness (Hasler and Suesstrunk M3) minus the truth's. LPIPS: SqueezeNet. Warm: which share of the pixels is warm (Cr above grey, Cb below), where a network that averages
 answers sepia. Photos are crops of the data set's (`restorer build --pairs none`). `OUT/scores.csv` keeps a row for each photo; what stands there is not trained again. `--sheet` writes pictures of the first seed.
-`critic` goes on from `blurred` with as many photos again.
+`critic` goes on from `blurred` with as many photos again. `--cost`: what a step keeps for the way back, for one photo of 224 × 224 px, and its time as a multiple of the first one's, median of three, by turns; eyes at rest.
 """
 import os
+import time
 import warnings
 from pathlib import Path
 from typing import Annotated, Optional
@@ -21,7 +23,8 @@ import pandas as pd
 import torch
 import typer
 from fastai.torch_core import set_seed
-from restorer_fastai.colourhistory.training import hinted
+from restorer_fastai.colourhistory.hypercolumns import saved_for_backward
+from restorer_fastai.colourhistory.training import hinted, new_history_net
 from restorer_fastai.data.loaders import get_dls
 from restorer_fastai.learn.critic import critic_dls, critic_learner
 from restorer_fastai.nets.colour import chroma, luma
@@ -55,11 +58,10 @@ BS, SIZE = 8, 128
 
 
 def trained(name, data, folder, seed, photos):
-    "Weights of one experiment; and the seconds of a step, or None."
-    if name == 'critic': return against_a_critic(folder.parent/f'blurred_{seed}'/'model.safetensors', data, folder, seed, photos), None
+    "Weights of one experiment."
+    if name == 'critic': return against_a_critic(folder.parent/f'blurred_{seed}'/'model.safetensors', data, folder, seed, photos)
     stage = make_stage(**(dict(kind='colour_history', size=SIZE, samples=photos, bs=BS, lr=1e-3, frozen=True) | EXPERIMENTS[name][1]))
-    model = train(Recipe(name, (stage,), mix='archive', ema=.99, keep='last', valid_samples=16, seed=seed), data, folder, progress=False)
-    return model, 1/pd.read_csv(folder/'log.csv').photos_per_s.iloc[-1]
+    return train(Recipe(name, (stage,), mix='archive', ema=.99, keep='last', valid_samples=16, seed=seed), data, folder, progress=False)
 
 
 def against_a_critic(start, data, folder, seed, photos):
@@ -96,10 +98,26 @@ def hinted_psnr(net, truth, seed):
     return [psnr(with_luma(luma(x), o).clamp(0, 1), x) for o in (colours, chroma(seen))]
 
 
+def cost(times=3):
+    "Print what each network costs while it learns."
+    nets = {(e, f, n): new_history_net(f, False, eyes=e, levels=n) for e in ('lite0', 'vgg16') for f in ('residual', 'hypercolumns') for n in (4, 5)}
+    seconds, kept, x = {k: [] for k in nets}, {}, torch.rand(1, 3, 224, 224)
+    for net in nets.values(): net.train().eyes.requires_grad_(False)
+    for _ in range(times):
+        for k, net in nets.items():
+            start = time.perf_counter()
+            net(x).mean().backward()
+            seconds[k].append(time.perf_counter() - start)
+    for k, net in nets.items(): kept[k] = saved_for_backward(net, x)/2**20
+    first = float(np.median(seconds['lite0', 'residual', 4]))
+    print('| eyes | network | levels | MiB a photo | time of a step |\n| --- | --- | --: | --: | --: |')
+    for k in nets: print(f'| {k[0]} | {k[1]} | {k[2]} | {kept[k]:.0f} | {np.median(seconds[k])/first:.1f} |')
+
+
 def main(
-    data:Annotated[Path, typer.Option(help='Folder that `restorer build` wrote')],
-    photos:Annotated[list[str], typer.Option(help='Photos in colour to score, NAME=FOLDER; several times')],
-    out:Annotated[Path, typer.Option(help='Folder for runs and results')],
+    data:Annotated[Optional[Path], typer.Option(help='Folder that `restorer build` wrote')]=None,
+    photos:Annotated[Optional[list[str]], typer.Option(help='Photos in colour to score, NAME=FOLDER; several times')]=None,
+    out:Annotated[Path, typer.Option(help='Folder for runs and results')]=Path('history'),
     names:Annotated[Optional[str], typer.Option(help='Some experiments, with commas between')]=None,
     seeds:Annotated[int, typer.Option(help='How often each is trained')]=1,
     first_seed:int=0,
@@ -107,8 +125,11 @@ def main(
     limit:Annotated[int, typer.Option(help='At most so many photos of each folder')]=60,
     weights:Annotated[Optional[Path], typer.Option(help="ImageNet's SqueezeNet, a file or its folder")]=None,
     sheet:Annotated[Optional[Path], typer.Option(help='Folder for pictures: truth, grey and each, in the order of --names')]=None,
+    only_cost:Annotated[bool, typer.Option('--cost', help='Memory and time of a step of each network')]=False,
 ):
     "Train and score; a line as soon as each is done."
+    if only_cost: return cost()
+    if not (data and photos): raise typer.BadParameter('give --data and --photos, or --cost')
     out.mkdir(parents=True, exist_ok=True)
     names = names.split(',') if names else list(EXPERIMENTS)
     truths = {(k, p.name): to_float(read_photo(p)) for k, _, f in (o.partition('=') for o in photos) for p in sorted(find_photos(Path(f)))[:limit]}
@@ -120,11 +141,10 @@ def main(
     for seed in range(first_seed, first_seed + seeds):
         for name in names:
             if any((o['name'], o['seed']) == (name, seed) for o in rows): continue
-            model, step = trained(name, data, out/f'{name}_{seed}', seed, learn)
-            net = load_network(model)[0].eval()
+            net = load_network(trained(name, data, out/f'{name}_{seed}', seed, learn))[0].eval()
             for (k, p), truth in with_progress(truths.items(), f'{name} {seed}', len(truths)):
                 extra = {} if name not in ('hints', 'blurred') else dict(zip(('hinted', 'hints_alone'), hinted_psnr(net, truth, 0)))
-                rows.append(dict(name=name, seed=seed, set=k, photo=p, **row_of(to_uint8(colorize(net, truth, 'mild' if name == 'classes' else None)), truth, weights), ms_a_photo=step and 1e3*step, **extra))
+                rows.append(dict(name=name, seed=seed, set=k, photo=p, **row_of(to_uint8(colorize(net, truth, 'mild' if name == 'classes' else None)), truth, weights), **extra))
             write_rows(path, rows)
     report(pd.DataFrame(rows))
     if sheet: sheets(truths, {o: load_network(out/f'{o}_{first_seed}'/'model.safetensors')[0].eval() for o in names}, sheet)
@@ -140,7 +160,7 @@ def sheets(truths, nets, folder):
 
 def report(rows):
     "Print the tables: means over photos, then over seeds, ± their standard deviation."
-    print('| photos | what | seeds | PSNR | gap | LPIPS | warm, % | told earlier colours, dB | ms a photo |\n| --- | --- | --: | --: | --: | --: | --: | --: | --: |')
+    print('| photos | what | seeds | PSNR | gap | LPIPS | warm, % | told earlier colours, dB |\n| --- | --- | --: | --: | --: | --: | --: | --: |')
     for k, of_set in rows.groupby('set', sort=False):
         for name in ['truth', 'grey', *EXPERIMENTS]:
             runs = of_set[of_set.name == name].groupby('seed').mean(numeric_only=True)
@@ -149,7 +169,7 @@ def report(rows):
             def shown(column, digits):
                 if column not in mean or np.isnan(mean[column]): return ''
                 return f'{mean[column]:.{digits}f}' + ('' if np.isnan(std[column]) else f' ± {std[column]:.{digits}f}')
-            cells = [shown('psnr', 2), shown('gap', 1), shown('lpips', 3), shown('warm', 0), shown('hinted', 2), shown('ms_a_photo', 0)]
+            cells = [shown('psnr', 2), shown('gap', 1), shown('lpips', 3), shown('warm', 0), shown('hinted', 2)]
             print(f"| {k} ({of_set.photo.nunique()}) | {EXPERIMENTS[name][0] if name in EXPERIMENTS else name} | {len(runs)} | {' | '.join(cells)} |")
 
 
