@@ -28,6 +28,8 @@ NOTEBOOK_OPTIONS = --skip_folder_re '^([_.]|tutorials)' --n_workers $(WORKERS) -
 NBDEV3_TESTS := 01_photo.disk 40_learn.losses
 # A log of a server needs no download bars; a person does.
 QUIET := $(if $(CI),--quiet)
+# Python compiles what is imported; pip would compile all of PyTorch, twice.
+export PIP_NO_COMPILE := $(if $(CI),1,0)
 SAY = @printf '\n== %s  %s\n' "$$(date +%H:%M:%S)"
 
 help:
@@ -108,7 +110,7 @@ test-latest: $(LATEST)/.made
 	rm -rf build dist
 	$(LATEST_BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	rm -rf build
-	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore pytest pytest-xdist hypothesis nbclient ipykernel
+	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore av pytest pytest-xdist hypothesis nbclient ipykernel
 	$(LATEST_BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	-$(LATEST_BIN)/python -m pip uninstall --quiet --yes nbdev
 	$(SAY) 'pytest on the wheel, from an empty folder'

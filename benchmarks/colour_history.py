@@ -6,7 +6,7 @@
 
 Each trains at 128 px with its eyes at rest (EfficientNet-Lite0, ImageNet's weights) and is then scored on whole photos whose colours are known, made grey by luma (Rec. 601), at their own size.
 PSNR: RGB of 8 bits, no border left out. Gap: colourfulness (Hasler and Suesstrunk M3) minus the truth's. LPIPS: SqueezeNet. Warm: which share of the pixels is warm (Cr above grey, Cb below), where a network that averages
-answers sepia. Photos are crops of the data set's (`restorer build --pairs none`). `OUT/scores.csv` keeps a row for each photo; what stands there is not trained again. `--sheet` writes pictures of the first seed.
+answers sepia. Photos are crops of the data set's (`restorer build --pairs none`). `OUT/scores.csv` keeps a row for each photo; what stands there is not trained again. `--sheet` draws what the networks of the first seed say.
 `critic` goes on from `blurred` with as many photos again. `--cost`: what a step keeps for the way back, for one photo of 224 × 224 px, and its time as a multiple of the first one's, median of three, by turns; eyes at rest.
 """
 import os
@@ -18,6 +18,7 @@ from typing import Annotated, Optional
 os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1') # albumentations asks the network for its version
 warnings.simplefilter('ignore') # notes of libraries to each other's developers
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -50,7 +51,7 @@ EXPERIMENTS = { # name -> (title, what is different in its stage)
     'sgd': ('SGD, rate .1', dict(optimiser='sgd', lr=.1)),
     'four': ('four levels', dict(levels=4)),
     'hints': ('half of the photos with colours of an earlier frame', dict(hints=.5)),
-    'classes': ('the colour network of the old-photo pipeline: odds of 441 colours', dict(kind='colorize')),
+    'classes': ('the colour network of the old-photo pipeline: odds of 225 colours', dict(kind='colorize')),
     'hypercolumns': ('hypercolumns, four levels', dict(form='hypercolumns', levels=4)),
     'critic': ('blurred, and then a critic', None),
 }
@@ -95,7 +96,7 @@ def hinted_psnr(net, truth, seed):
     torch.manual_seed(seed)
     seen = hinted(x, luma(x), 1.)
     colours = torch.nn.functional.interpolate(net.guess_from(seen), x.shape[2:], mode='bilinear')
-    return [psnr(with_luma(luma(x), o).clamp(0, 1), x) for o in (colours, chroma(seen))]
+    return [float(psnr(with_luma(luma(x), o).clamp(0, 1), x)) for o in (colours, chroma(seen))]
 
 
 def cost(times=3):
@@ -124,7 +125,7 @@ def main(
     learn:Annotated[int, typer.Option(help='Photos that each learns from, eight a step')]=4000,
     limit:Annotated[int, typer.Option(help='At most so many photos of each folder')]=60,
     weights:Annotated[Optional[Path], typer.Option(help="ImageNet's SqueezeNet, a file or its folder")]=None,
-    sheet:Annotated[Optional[Path], typer.Option(help='Folder for pictures: truth, grey and each, in the order of --names')]=None,
+    sheet:Annotated[Optional[Path], typer.Option(help='A JPEG file: truth, grey, each of --names, and the shipped network')]=None,
     only_cost:Annotated[bool, typer.Option('--cost', help='Memory and time of a step of each network')]=False,
 ):
     "Train and score; a line as soon as each is done."
@@ -137,25 +138,29 @@ def main(
     rows = pd.read_csv(path).to_dict('records') if path.exists() else []
     if not any(o['name'] == 'truth' for o in rows):
         grey = {k: np.repeat(rgb_to_ycbcr(v)[..., :1], 3, 2) for k, v in truths.items()}
-        for name, imgs in dict(truth=truths, grey=grey).items(): rows += [dict(name=name, seed=0, set=k, photo=p, **row_of(to_uint8(img), truths[k, p], weights)) for (k, p), img in imgs.items()]
+        for name, imgs in dict(truth=truths, grey=grey).items(): rows += [dict(name=name, seed=0, set=k, photo=p, **row_of(to_uint8(img), truths[k, p], weights), hinted=None, hints_alone=None) for (k, p), img in imgs.items()]
     for seed in range(first_seed, first_seed + seeds):
         for name in names:
             if any((o['name'], o['seed']) == (name, seed) for o in rows): continue
             net = load_network(trained(name, data, out/f'{name}_{seed}', seed, learn))[0].eval()
             for (k, p), truth in with_progress(truths.items(), f'{name} {seed}', len(truths)):
-                extra = {} if name not in ('hints', 'blurred') else dict(zip(('hinted', 'hints_alone'), hinted_psnr(net, truth, 0)))
-                rows.append(dict(name=name, seed=seed, set=k, photo=p, **row_of(to_uint8(colorize(net, truth, 'mild' if name == 'classes' else None)), truth, weights), **extra))
+                hinted_row = dict(zip(('hinted', 'hints_alone'), hinted_psnr(net, truth, 0) if name in ('hints', 'blurred') else (None, None)))
+                rows.append(dict(name=name, seed=seed, set=k, photo=p, **row_of(to_uint8(colorize(net, truth, 'mild' if name == 'classes' else None)), truth, weights), **hinted_row))
             write_rows(path, rows)
     report(pd.DataFrame(rows))
-    if sheet: sheets(truths, {o: load_network(out/f'{o}_{first_seed}'/'model.safetensors')[0].eval() for o in names}, sheet)
+    if sheet: write_photo(sheet, sheet_of(truths, {o: load_network(out/f'{o}_{first_seed}'/'model.safetensors')[0].eval() for o in names}), quality=85)
 
 
-def sheets(truths, nets, folder):
-    "Truth, grey, and what each network says, side by side."
-    folder.mkdir(parents=True, exist_ok=True)
-    for (k, p), truth in truths.items():
-        row = [truth, np.repeat(rgb_to_ycbcr(truth)[..., :1], 3, 2), *(colorize(net, truth, 'mild' if name == 'classes' else None) for name, net in nets.items())]
-        write_photo(folder/f'{k}_{Path(p).stem}.jpg', to_uint8(np.concatenate([to_float(o) for o in row], 1)), quality=90)
+def sheet_of(truths, nets, side=176):
+    "One row a photo: truth, grey, what each network says, and the colour network that comes with the package; tiles of `side` px, cut from the middle."
+    nets = nets | dict(shipped=load_network('reference', role='colour')[0].eval())
+    def tile(img):
+        h, w = img.shape[:2]
+        img = cv2.resize(to_float(img), (max(side, round(w*side/h)), max(side, round(h*side/w))), interpolation=cv2.INTER_AREA)
+        top, left = (n - side for n in img.shape[:2])
+        return img[top//2:top//2 + side, left//2:left//2 + side]
+    rows = [[truth, np.repeat(rgb_to_ycbcr(truth)[..., :1], 3, 2), *(colorize(net, truth, 'mild' if name in ('classes', 'shipped') else None) for name, net in nets.items())] for truth in truths.values()]
+    return to_uint8(np.concatenate([np.concatenate([tile(o) for o in row], 1) for row in rows]))
 
 
 def report(rows):

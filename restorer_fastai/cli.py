@@ -237,7 +237,7 @@ def degrade(
 def train(
     data:Annotated[Path, typer.Option(help='A built data set')],
     out:Annotated[Path, typer.Option(help='Folder for the run: model.safetensors, report.html, log.csv, samples/, checkpoint')],
-    recipe:Annotated[str, typer.Option(help='How to train: quick, progressive or reference (the generator), one of its parts (frame_lite, film, defects, inpaint, colorize, repair, texture, superres, srgan), or a YAML file')]='quick',
+    recipe:Annotated[str, typer.Option(help='How to train: quick, progressive or reference (the generator), one of its parts (frame_lite, film, defects, inpaint, colorize, repair, texture, superres, srgan, colour_history), or a YAML file')]='quick',
     checkpoint_minutes:Annotated[float, typer.Option(help='Minutes between checkpoints within an epoch; as the recipe says when not given')]=None,
     tensorboard:Annotated[bool, typer.Option('--tensorboard', help='Also write OUT/tensorboard/')]=None,
     minutes:Annotated[float, typer.Option(help='Stop after so many, with a checkpoint; the same command goes on, also in a copy of OUT on another machine')]=None,

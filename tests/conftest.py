@@ -10,7 +10,8 @@ import pytest
 # What does not depend on the versions of other libraries is tested in one lane: minutes saved
 _OURS_ALONE = ['test_cli.py', 'test_masks.py', 'test_do_no_harm.py', 'test_defects.py', 'test_inpaint.py', 'test_colorize.py', 'test_film.py', 'test_names.py', 'test_votes.py',
                'test_album.py', 'test_oldphoto.py', 'test_negative.py', 'test_repair.py', 'test_degrade.py', 'test_evaluate.py', 'test_readme.py',
-               'test_formats.py', 'test_metadata.py', 'test_imaging.py', 'test_colour_files.py', 'test_odd_files.py', 'test_superres.py', 'test_video.py']
+               'test_formats.py', 'test_metadata.py', 'test_imaging.py', 'test_colour_files.py', 'test_odd_files.py', 'test_superres.py', 'test_video.py',
+               'test_app.py', 'test_dataset.py', 'test_graph.py', 'test_tutorials.py']
 collect_ignore = _OURS_ALONE if os.environ.get('RESTORER_LANE') == 'latest' else []
 
 @pytest.fixture(scope='session')
