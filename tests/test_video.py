@@ -18,7 +18,7 @@ from restorer_fastai.photo.samples import sample_photo
 from test_cli import run
 
 av = pytest.importorskip('av')
-from restorer_fastai.colourhistory.video import is_grey, read_frames, restore_video, video_info, VideoError # noqa: E402: what needs PyAV is imported where it is there
+from restorer_fastai.colourhistory.video import is_grey_video, read_frames, restore_video, video_info, VideoError # noqa: E402: what needs PyAV is imported where it is there
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -124,7 +124,7 @@ def test_without_pyav(reel, tmp_path, monkeypatch):
 def test_by_command(reel, tmp_path):
     assert '40 frames, coloured' in said(reel, '--out', 'out.mp4', cwd=tmp_path)
     info = video_info(tmp_path/'out.mp4')
-    assert (info.width, info.height, info.rate, info.sounds) == (128, 96, 25, 1) and not is_grey(info)
+    assert (info.width, info.height, info.rate, info.sounds) == (128, 96, 25, 1) and not is_grey_video(info)
     assert 'there already' in said(reel, '--out', 'out.mp4', cwd=tmp_path, code=1)
     assert '10 frames' in said(reel, '--out', 'short.mp4', '--preview', '.4s', cwd=tmp_path)
     assert sorted(o.name for o in tmp_path.iterdir()) == ['out.mp4', 'short.mp4']

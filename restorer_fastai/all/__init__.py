@@ -127,6 +127,13 @@ from ..superres.srresnet import *
 from ..superres.lessons import *
 from ..superres.training import *
 from ..superres.srgan import *
+from ..colourhistory.hypercolumns import *
+from ..colourhistory.residual_encoder import *
+from ..colourhistory.training import *
+from ..colourhistory.flow import *
+from ..colourhistory.steady import *
+from ..colourhistory.dust import *
+from ..colourhistory.video import *
 from ..web.desk import *
 from ..web.door import *
 from ..web.paint import *

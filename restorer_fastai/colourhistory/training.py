@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 import torch
 from fastai.data.all import DataLoaders
-from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from torch import Tensor

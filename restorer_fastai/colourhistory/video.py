@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VIDEO_SUFFIXES', 'PART_FRAMES', 'GREY_BELOW', 'VideoError', 'open_video', 'VideoInfo', 'video_info', 'Frame',
-           'read_frames', 'write_part', 'join_parts', 'VideoOptions', 'VideoOutcome', 'is_grey', 'restore_video']
+           'read_frames', 'write_part', 'join_parts', 'VideoOptions', 'VideoOutcome', 'is_grey_video', 'restore_video']
 
 # %% ../../nbs/84_colourhistory.video.ipynb #84000003
 import contextlib
@@ -15,13 +15,11 @@ import math
 import shutil
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from itertools import count
 from operator import itemgetter
 from pathlib import Path
 from time import perf_counter
 import numpy as np
 import torch
-from fastcore.meta import delegates
 from .dust import without_dust
 from .steady import guesser, steady_shots
 from ..oldphoto.colorize import lay_colours
@@ -233,7 +231,7 @@ class VideoOutcome:
     notes:list = field(default_factory=list) # What is to be known of it
 
 # %% ../../nbs/84_colourhistory.video.ipynb #84000012
-def is_grey(
+def is_grey_video(
     info:VideoInfo, # See `video_info`
     looks:int=5, # At how many frames, all over it
 ) -> bool:
@@ -306,7 +304,7 @@ def restore_video(
     if out.suffix.lower() not in VIDEO_SUFFIXES: raise VideoError(out, 'such a file is not written', f"Give a name that ends in {', '.join(VIDEO_SUFFIXES)}.")
     if out.exists() and (not overwrite or out.samefile(path)): raise VideoError(out, 'it is there already', 'Take another name, or --overwrite.')
     info, notes = video_info(path), []
-    colour = options.colorize and (options.recolour or is_grey(info))
+    colour = options.colorize and (options.recolour or is_grey_video(info))
     if options.colorize and not colour:
         if not (options.clean or options.dust): raise VideoError(path, 'it is in colour already', 'To colour it anew: --recolour. To clean it: --restore, or --dust.')
         notes.append('it is in colour already, so its colours stayed')
