@@ -8,6 +8,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from restorer_fastai import Restorer
@@ -18,16 +19,18 @@ from restorer_fastai.photo.samples import sample_photo
 from test_cli import run
 
 av = pytest.importorskip('av')
-from restorer_fastai.colourhistory.video import is_grey_video, read_frames, restore_video, video_info, VideoError # noqa: E402: what needs PyAV is imported where it is there
+from restorer_fastai.colourhistory import video # noqa: E402
+from restorer_fastai.colourhistory.video import Frame, is_grey_video, read_frames, restore_video, video_info, VideoError, VideoInfo, write_part # noqa: E402: what needs PyAV is imported where it is there
 
 ROOT = Path(__file__).resolve().parent.parent
 
-def made_video(path, n=40, size=(96, 128), grey=True, sound='aac', codec='libx264', pix_fmt='yuv420p', rate=25, **metadata):
+def made_video(path, n=40, size=(96, 128), grey=True, sound='aac', codec='libx264', pix_fmt='yuv420p', rate=25, trc=None, options=None, **metadata):
     "A pan over a city, a cut, a flower; a tone beside it."
     photos = [sample_photo(o)[::3, ::3] for o in ('china', 'flower')]
     with av.open(str(path), 'w') as out:
-        video = out.add_stream(codec, rate=rate, options=dict(crf='8') if codec == 'libx264' else {})
+        video = out.add_stream(codec, rate=rate, options=options or (dict(crf='8') if codec == 'libx264' else {}))
         video.height, video.width, video.pix_fmt = *size, pix_fmt
+        if trc: video.codec_context.color_trc = trc
         out.metadata.update(metadata)
         if sound:
             audio = out.add_stream(sound, rate=48000)
@@ -194,3 +197,45 @@ for name in 'short', 'long':
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
     short, long = map(float, done.stdout.split())
     assert long - short < 40, (short, long, done.stderr)
+
+@pytest.mark.parametrize('bits', [8, 10])
+@pytest.mark.parametrize('size', [(96, 128), (720, 1280)])
+def test_colours_pass_through(tmp_path, bits, size):
+    "Reading and writing changes no colour and no brightness on average, in SD (BT.601) and HD (BT.709)."
+    rng, top = np.random.default_rng(0), 255 if bits == 8 else 65535
+    img = cv2.resize(rng.integers(40, 216, (5, 8, 3)).astype(np.uint8), size[::-1], interpolation=cv2.INTER_CUBIC)
+    info = VideoInfo(tmp_path, *size[::-1], Fraction(25), Fraction(1, 12800), 0, 1, bits, 0, Fraction(1), 0, 0)
+    write_part(tmp_path/'a.nut', info, [Frame(0, img if bits == 8 else img.astype(np.uint16)*257)], crf=2)
+    back = next(read_frames(video_info(tmp_path/'a.nut'))).pixels/top*255
+    assert np.abs((back - img).mean((0, 1))).max() < .2 and np.abs(back - img).mean() < 3
+
+def test_a_bad_sector_costs_what_lies_in_it(restorer, tmp_path):
+    "The frames after it are still there."
+    made_video(tmp_path/'whole.mp4', 40, sound=None)
+    with av.open(str(tmp_path/'whole.mp4')) as file: packets = [(o.pos, o.size) for o in file.demux(video=0) if o.size]
+    data = bytearray((tmp_path/'whole.mp4').read_bytes())
+    at, size = packets[10]
+    data[at:at + size] = bytes(size)
+    (tmp_path/'bad.mp4').write_bytes(data)
+    notes = []
+    frames = list(read_frames(video_info(tmp_path/'bad.mp4'), notes=notes))
+    assert 36 <= len(frames) < 40 and float(frames[-1].pts*video_info(tmp_path/'bad.mp4').time_base) == pytest.approx(39/25)
+    assert '1 damaged frames were passed over' in notes
+
+def test_large_frames_do_not_wait_in_memory(restorer, tmp_path, monkeypatch):
+    "Parts end by their size, too."
+    parts = []
+    monkeypatch.setattr(video, 'PART_BYTES', 12*96*128*3)
+    monkeypatch.setattr(video._Parts, 'add', lambda self, info, frames, *args, add=video._Parts.add: parts.append(len(frames)) or add(self, info, frames, *args))
+    made_video(tmp_path/'in.mp4', 40, sound=None)
+    restore_video(restorer, tmp_path/'in.mp4', tmp_path/'out.mp4', progress=False)
+    assert sum(parts) == 40 and max(parts) <= 12 + 5
+
+def test_the_video_itself_is_not_overwritten(restorer, reel):
+    with pytest.raises(VideoError, match='it is the video itself'): restore_video(restorer, reel, reel, overwrite=True, progress=False)
+
+def test_what_would_come_out_wrong_is_said(restorer, tmp_path):
+    made_video(tmp_path/'hdr.mp4', 4, sound=None, pix_fmt='yuv420p10le', trc=16)
+    with pytest.raises(VideoError, match='it is HDR'): video_info(tmp_path/'hdr.mp4')
+    made_video(tmp_path/'tv.mpg', 6, sound=None, codec='mpeg2video', options=dict(flags='+ildct+ilme', field_order='tt'))
+    assert any('interlaced' in o for o in restore_video(restorer, tmp_path/'tv.mpg', tmp_path/'out.mp4', progress=False).notes)
