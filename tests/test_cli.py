@@ -65,7 +65,7 @@ def test_help_names_every_command(tmp_path):
     out, _ = run('--help', cwd=tmp_path)
     from restorer_fastai.cli import app
     names = {o.name or o.callback.__name__ for o in app.registered_commands}
-    assert names == {'samples', 'pack', 'unpack', 'build', 'check', 'degrade', 'train', 'report', 'restore', 'upscale', 'oldphoto', 'evaluate', 'app', 'votes'}
+    assert names == {'samples', 'pack', 'unpack', 'build', 'check', 'degrade', 'train', 'report', 'restore', 'upscale', 'video', 'oldphoto', 'evaluate', 'app', 'votes'}
     listed = {line.split()[1] for line in out.splitlines() if line.startswith('│') and len(line.split()) > 3}
     assert names <= listed
     overview = json.loads((REPO/'nbs'/'99_cli.ipynb').read_text(encoding='utf-8'))['cells'][0]['source']
