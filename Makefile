@@ -28,8 +28,8 @@ NOTEBOOK_OPTIONS = --skip_folder_re '^([_.]|tutorials)' --n_workers $(WORKERS) -
 NBDEV3_TESTS := 01_photo.disk 40_learn.losses
 # A log of a server needs no download bars; a person does.
 QUIET := $(if $(CI),--quiet)
-# Python compiles what is imported; pip would compile all of PyTorch, twice.
-export PIP_NO_COMPILE := $(if $(CI),1,0)
+# Python compiles what is imported; pip would compile all of PyTorch, twice. ("no" is how pip is told not to.)
+export PIP_NO_COMPILE := $(if $(CI),no,yes)
 SAY = @printf '\n== %s  %s\n' "$$(date +%H:%M:%S)"
 
 help:
