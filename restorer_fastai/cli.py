@@ -285,10 +285,12 @@ def _told_mode(mode):
     "What somebody typed, as `RestoreOptions` has it."
     return None if mode is PhotoMode.auto else mode.value.replace('-', '_')
 
-def _restorer(model, trusted, tile, exact):
-    "The network as fast as this processor has it, unless `exact`; somebody's learner, and a network that `faster` does not know, as it is."
+def _restorer(model, trusted, tile, exact, colours=None):
+    "The network as fast as this processor has it, unless `exact`, with another one for its colours perhaps; somebody's learner, and a network that `faster` does not know, as it is."
     from restorer_fastai import Restorer
+    from restorer_fastai.nets.weights import load_network
     restorer = Restorer.load(model, trusted, tile=tile)
+    if colours is not None: restorer.net.put_part('colourer', load_network(colours, role='colour')[0])
     if exact or trusted: return restorer
     try: return restorer.faster()
     except WeightsError: return restorer
@@ -400,6 +402,7 @@ def video(
     no_colorize:Annotated[bool, typer.Option('--no-colorize', help='Give it no colours')]=False,
     recolour:Annotated[bool, typer.Option('--recolour', help='Colour it even if it has colours')]=False,
     setting:Annotated[str, typer.Option(help='How bold the colours are: mild or bold')]=None,
+    colours:Annotated[Path, typer.Option(help='Weights of a network that colours, instead of the one in --model: recipes colorize, colour_history')]=None,
     every:Annotated[int, typer.Option(min=1, help='The network looks at one frame in so many; its colours are carried to the others')]=5,
     settle:Annotated[float, typer.Option(min=.01, max=1, help='How far colours move towards a new guess of the network: less is steadier')]=.5,
     crf:Annotated[int, typer.Option(min=0, max=51, help='Quality of H.264: 0 loses nothing, 18 hardly anything, 23 is usual')]=16,
@@ -412,7 +415,7 @@ def video(
     from restorer_fastai.colourhistory.video import restore_video, VideoOptions
     try: options = VideoOptions(not no_colorize, recolour, restore, dust, every, settle, setting, crf, _seconds(preview))
     except RestorerError as e: raise typer.BadParameter(str(e)) from e
-    outcome = restore_video(_restorer(model, trusted, 512, exact), path, out, options, overwrite)
+    outcome = restore_video(_restorer(model, trusted, 512, exact, colours), path, out, options, overwrite)
     for note in outcome.notes: typer.echo(f'{printable(path)}: {note}')
     taken_up = f', {outcome.taken_up} of them by an earlier run' if outcome.taken_up else ''
     typer.echo(f"{printable(outcome.path)}: {outcome.frames} frames{taken_up}{', coloured' if outcome.coloured else ''}")

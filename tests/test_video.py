@@ -239,3 +239,16 @@ def test_what_would_come_out_wrong_is_said(restorer, tmp_path):
     with pytest.raises(VideoError, match='it is HDR'): video_info(tmp_path/'hdr.mp4')
     made_video(tmp_path/'tv.mpg', 6, sound=None, codec='mpeg2video', options=dict(flags='+ildct+ilme', field_order='tt'))
     assert any('interlaced' in o for o in restore_video(restorer, tmp_path/'tv.mpg', tmp_path/'out.mp4', progress=False).notes)
+
+def test_other_colours(reel, tmp_path):
+    "Weights of the colour history's networks colour, and a run with others is not taken up; what is no network for colours, no setting and no video is said, and leaves nothing behind."
+    from restorer_fastai.nets.weights import save_weights
+    from restorer_fastai.colourhistory.residual_encoder import ResidualEncoder
+    save_weights(tmp_path/'history.safetensors', ResidualEncoder().eval())
+    save_weights(tmp_path/'restorer.safetensors', build_network(NetConfig(arch=None)).eval())
+    assert '5 frames, coloured' in said(reel, '--out', 'a.mp4', '--preview', '.2s', '--colours', 'history.safetensors', cwd=tmp_path)
+    assert 'makes chroma of luma' in said(reel, '--out', 'b.mp4', '--colours', 'restorer.safetensors', cwd=tmp_path, code=1)
+    assert 'choose one of mild, bold' in said(reel, '--out', 'b.mp4', '--setting', 'loud', cwd=tmp_path, code=2)
+    cv2.imwrite(str(tmp_path/'photo.png'), np.zeros((64, 64, 3), np.uint8))
+    assert 'it is a picture' in said('photo.png', '--out', 'b.mp4', cwd=tmp_path, code=1)
+    assert sorted(o.name for o in tmp_path.iterdir()) == ['a.mp4', 'history.safetensors', 'photo.png', 'restorer.safetensors']

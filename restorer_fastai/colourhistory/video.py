@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from .dust import without_dust
 from .steady import guesser, steady_shots
-from ..oldphoto.colorize import lay_colours
+from ..oldphoto.colorize import as_setting, lay_colours
 from ..photo.disk import beside, claim, write_beside
 from ..photo.errors import FileError, RestorerError
 from ..photo.pixels import rgb_to_ycbcr, to_float
@@ -47,6 +47,7 @@ def open_video(
     try: container = av.open(str(path), metadata_errors='replace')
     except av.error.FFmpegError as e: raise VideoError(path, f'FFmpeg cannot read it ({e.strerror or e})', 'Is it whole, and a video? Copy it again.') from e
     with container:
+        if container.format.name.endswith('_pipe') or container.format.name == 'image2': raise VideoError(path, 'it is a picture', 'Pictures are for `restorer restore`.')
         pictures = [o for o in container.streams.video if not o.disposition & av.stream.Disposition.attached_pic]
         if not pictures: raise VideoError(path, f"it holds no moving pictures{', only sound' if container.streams.audio else ''}", 'Give a video.')
         yield container, pictures[0]
@@ -236,6 +237,7 @@ class VideoOptions:
         if self.preview is not None and self.preview <= 0: raise RestorerError(f'a preview takes some seconds, not {self.preview}')
         if not 0 <= self.crf <= 51: raise RestorerError(f'crf {self.crf} is not between 0 and 51')
         if self.dust < 0: raise RestorerError(f'dust {self.dust} is below 0')
+        if self.setting is not None: as_setting(self.setting)
 
 @dataclass
 class VideoOutcome:
@@ -332,8 +334,10 @@ def restore_video(
     if info.bits > 10: notes.append(f'{info.bits} bits became 10')
     with claim(out) as free:
         if not free: raise VideoError(out, 'another program is making it', 'Wait until it is done.')
-        parts = _Parts(out, dict(video=_fingerprint(path), options=asdict(options), colour=colour, weights=restorer.meta.get('sha256'), writer=_av().__version__))
-        taken_up = _work(restorer, info, parts, options, colour, notes, progress)
+        parts = _Parts(out, dict(video=_fingerprint(path), options=asdict(options), colour=colour, weights=restorer.meta.get('sha256'), colours=_weights(restorer.net.colourer) if colour else None, writer=_av().__version__))
+        try: taken_up = _work(restorer, info, parts, options, colour, notes, progress)
+        finally:
+            if not parts.done: shutil.rmtree(parts.folder, ignore_errors=True)
         frames = parts.state()[0]
         with write_beside(out) as tmp, _called(tmp, out): join_parts([o for o,_ in parts.done], info, tmp, options.crf, options.preview, notes)
         shutil.rmtree(parts.folder, ignore_errors=True)
@@ -343,6 +347,11 @@ def restore_video(
 def _called(tmp, out): # errors name the file that the user asked for
     try: yield
     except VideoError as e: raise VideoError(out, *(o.replace(tmp.name, out.name) for o in (e.reason, e.remedy))) from e
+
+def _weights(net): # which they are
+    sums = hashlib.sha256()
+    for name, o in net.state_dict().items(): sums.update(name.encode() + o.detach().cpu().float().numpy().tobytes())
+    return sums.hexdigest()
 
 def _fingerprint(path):
     with open(path, 'rb') as f: return [path.stat().st_size, hashlib.sha256(f.read(2**20)).hexdigest()]
