@@ -18,14 +18,13 @@ os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1') # albumentations asks the
 warnings.simplefilter('ignore') # notes of libraries to each other's developers
 
 import numpy as np
-import torch
 import typer
 from restorer_fastai import Restorer
 from restorer_fastai.colourhistory.dust import frame_dust, without_dust
-from restorer_fastai.colourhistory.steady import colour_flicker, guesser, steady_colours
+from restorer_fastai.colourhistory.steady import colour_flicker, guesser, steady_colours, with_colours
 from restorer_fastai.colourhistory.video import read_frames, video_info
 from restorer_fastai.degrade.marks import add_dust, dust_alpha
-from restorer_fastai.oldphoto.colorize import colorize, lay_colours
+from restorer_fastai.oldphoto.colorize import colorize
 from restorer_fastai.photo.pixels import rgb_to_grey, to_float, to_tensor, to_uint8
 from restorer_fastai.photo.progress import with_progress
 from restorer_fastai.score.metrics import colour_spread, psnr
@@ -45,8 +44,7 @@ def markdown(columns, rows):
 
 def steady(grey, net, setting, every, settle):
     "A whole video, coloured."
-    laid = ((o, torch.from_numpy(c).permute(2, 0, 1)[None]) for o, c in steady_colours(grey, guesser(net, setting), every=every, settle=settle))
-    return [to_uint8(lay_colours(o, c)) for o, c in laid]
+    return [to_uint8(with_colours(o, c)) for o, c in steady_colours(grey, guesser(net, setting), every=every, settle=settle)]
 
 
 def dust_row(name, frames, threshold):

@@ -11,6 +11,7 @@ import numpy as np
 from .flow import carry, explained, grey_levels, optical_flow, reaches
 from ..photo.errors import RestorerError
 from ..photo.pixels import to_float
+from ..restore.pixels import in_type_of
 
 # %% ../../nbs/83b_colourhistory.dust.ipynb #83b00006
 def brought_here(
@@ -44,6 +45,7 @@ def frame_dust(
         sides = [brought_here(np.where(mask[..., None], said, whole), o) for o in (before, after)]
         if min(told for *_, told in sides) < TOLD: return np.zeros_like(mask), whole
         mask, said = _spikes(whole, *(o for o,*_ in sides), threshold, alone) & sides[0][1] & sides[1][1], (sides[0][0] + sides[1][0])/2
+        if not mask.any(): break
     return mask, said
 
 def _spikes(here, a, b, threshold, alone):
@@ -77,6 +79,5 @@ def without_dust(
     if not mask.any(): return here, mask
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.)[..., None]
     soft[mask] = 1
-    made = to_float(here) + soft*(said - to_float(here))
-    if np.issubdtype(here.dtype, np.integer): made = np.round(np.iinfo(here.dtype).max*made)
-    return np.where(soft > 0, made, here).astype(here.dtype), mask
+    made = in_type_of(here, to_float(here) + soft*(said - to_float(here)))
+    return np.where(soft > 0, made, here), mask

@@ -20,14 +20,14 @@ from operator import itemgetter
 from pathlib import Path
 from time import perf_counter
 import numpy as np
-import torch
 from .dust import without_dust
-from .steady import guesser, steady_shots
-from ..oldphoto.colorize import as_setting, lay_colours
+from .steady import guesser, steady_shots, with_colours
+from ..oldphoto.colorize import as_setting
 from ..photo.disk import beside, claim, write_beside
 from ..photo.errors import FileError, RestorerError
 from ..photo.pixels import rgb_to_ycbcr, to_float
 from ..photo.progress import progress_bar
+from ..restore.pixels import in_type_of
 
 # %% ../../nbs/84_colourhistory.video.ipynb #84000006
 class VideoError(FileError): "A video that cannot be read or written."
@@ -104,10 +104,10 @@ def read_frames(
 ): # Yields `Frame`s in the order in which they are shown
     "The frames of a video, from its stream. A file that breaks off ends earlier, with a note."
     done, last, said = 0, None, [] if notes is None else notes
+    step = max(round(1/(info.rate*info.time_base)), 1)
     with open_video(info.path) as (container, stream):
         stream.thread_type = 'AUTO'
         for frame in _decoded(container, stream, said):
-            step = max(round(1/(info.rate*info.time_base)), 1)
             pts = frame.pts if frame.pts is not None and (last is None or frame.pts > last) else info.start if last is None else last + step
             if until is not None and (pts - info.start)*info.time_base > until - 1e-6: return
             last, done = pts, done + 1
@@ -278,11 +278,7 @@ def _cleaned(frames, restorer, options): # one by one, each as it comes
     if options.clean: frames = (Frame(o.pts, restorer.restore(o.pixels, 'photo', colorize=False)) for o in frames)
     return frames
 
-def _like(made, pixels): # of the depth that the frame has
-    top = np.iinfo(pixels.dtype).max
-    return np.round(top*made.clip(0, 1)).astype(pixels.dtype)
-
-def _coloured(made): return [Frame(o.pts, _like(lay_colours(o.pixels, torch.from_numpy(c).permute(2, 0, 1)[None]), o.pixels)) for o,c in made]
+def _coloured(made): return [Frame(o.pts, in_type_of(o.pixels, with_colours(o.pixels, c))) for o,c in made]
 
 # %% ../../nbs/84_colourhistory.video.ipynb #84000014
 class _Parts:

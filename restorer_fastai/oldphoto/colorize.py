@@ -175,9 +175,10 @@ def answer(self:ColorizeNet,
 def lay_colours(
     img:np.ndarray, # (H, W, 3) uint8, uint16, or float in [0, 1]; colours that it has do not count
     colours:Tensor, # (1, 2, h, w): Cb and Cr of the whole photo, small
+    grey:Tensor|None=None, # Its brightness (1, 1, H', W'), small, where that is at hand
 ) -> np.ndarray: # float32 (H, W, 3) in [0, 1]
     "The brightness of a photo with those colours, along its edges."
-    grey = luma(thumbnail(img, 4*max(colours.shape[2:]))).to(colours.device)
+    if grey is None: grey = luma(thumbnail(img, 4*max(colours.shape[2:]))).to(colours.device)
     lines, done, columns = colour_lines(colours, grey), np.empty(img.shape, np.float32), np.arange(img.shape[1])
     for i in range(0, len(img), 64):
         y = rgb_to_ycbcr(to_float(img[i:i + 64]))[..., 0]
@@ -192,4 +193,4 @@ def colorize(
 ) -> np.ndarray: # float32 (H, W, 3) in [0, 1]
     "The brightness of a photo with guessed colours. Raises RestorerError for an unknown setting."
     grey = luma(thumbnail(img, 4*net.short)).to(next(net.parameters()).device)
-    return lay_colours(img, net.guess(grey.expand(-1, 3, -1, -1), *([] if setting is None else [setting])))
+    return lay_colours(img, net.guess(grey.expand(-1, 3, -1, -1), *([] if setting is None else [setting])), grey)
