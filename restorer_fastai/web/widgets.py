@@ -253,13 +253,13 @@ def keep(self:NotebookStudio,
         kept.append(path)
     return kept
 
-# %% ../../nbs/92a_web.widgets.ipynb #23041c9c
+# %% ../../nbs/92a_web.widgets.ipynb #ca8242c0
 @patch
 def download(self:NotebookStudio,
-    out='restored', # Folder for the files
-): # A link; on Colab the browser saves the file at once
+    out='restored', # Folder for the files, below that of the notebook
+): # An output with a link; on Colab the browser saves the file at once
     "Hand all results to the browser, several as a ZIP file; they stay in the folder as well."
-    from IPython.display import FileLink
+    from IPython.display import FileLink, HTML
     kept = self.keep(out)
     if not kept: raise RestorerError('Nothing restored yet: press Restore first')
     if len(kept) > 1:
@@ -268,4 +268,4 @@ def download(self:NotebookStudio,
     if 'google.colab' in sys.modules:
         from google.colab import files
         return files.download(str(kept[0]))
-    return FileLink(kept[0], result_html_prefix='Download: ')
+    return HTML(FileLink(kept[0], result_html_prefix='Download: ')._repr_html_()) # as text it would name folders of this machine
