@@ -118,15 +118,15 @@ def result_slider(
     width = min(max(w, 2*before.shape[1]), longest*w//max(h, w)) # a small photo is not blown up to the width of a screen
     return f'<div class=restored style="max-width:{width}px">{_STYLE}<b>{html.escape(name)}</b>{to_xml(figure, indent=False)}</div>'
 
-# %% ../../nbs/92a_web.widgets.ipynb #633b2593
+# %% ../../nbs/92a_web.widgets.ipynb #4c5b114d
 def _wishes(w):
     "Widgets for how to restore, by name."
-    wide = dict(style=dict(description_width='10em'), layout=w.Layout(width='34em'))
+    wide = dict(style=dict(description_width='12em'), layout=w.Layout(width='38em'))
     share = dict(min=0., max=1., step=.05, continuous_update=False, **wide)
     modes = [('Find out', None), *((text.capitalize(), mode) for mode, text in MODE_WORDS.items())]
     return dict(mode=w.Dropdown(options=modes, description='What is it?', **wide),
         defects=w.Dropdown(options=[*DEFECTS.items()], description='Scratches and holes', **wide),
-        colorize=w.Checkbox(value=True, description='Colours for black-and-white photos (guessed)', **wide),
+        colorize=w.Checkbox(value=True, description='Colours for black-and-white photos', **wide),
         strength=w.FloatSlider(value=1., description='Strength', **share),
         texture=w.FloatSlider(value=0., description='Texture (invented)', **share),
         upscale=w.Dropdown(options=[*UPSCALE_WORDS.items()], description='Size', **wide))
@@ -207,7 +207,7 @@ def _list_results(self:NotebookStudio):
     shown.value, shown.layout.display = n - 1 if n else None, None if n > 1 else 'none'
     self._show()
 
-# %% ../../nbs/92a_web.widgets.ipynb #b3da7fcd
+# %% ../../nbs/92a_web.widgets.ipynb #73ad08d4
 @patch
 def restore(self:NotebookStudio):
     "Restore the photos that were chosen, or a sample, as the widgets say; tell what became of each, and show the last one under the slider."
@@ -218,6 +218,7 @@ def restore(self:NotebookStudio):
             photos = [self.studio.example(_KEY, _SAMPLE)]
             first = [result_line('No photo chosen', 'this is a sample, which was faded and scratched here')]
         for lines in self.studio.restore(_KEY, photos, self.options(), tell=self._tell): self._say(first + lines)
+        self._tell(1, 'Done.')
     except KeyboardInterrupt: self._say([*first, *lines, result_line('Stopped', 'what is done stays', failed=True)])
     except RestorerError as e: self._say([*first, *lines, result_line('Not restored', str(e), failed=True)])
     finally:
