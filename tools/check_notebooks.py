@@ -3,7 +3,7 @@
     python tools/check_notebooks.py          # works on a copy, changes nothing here, names what differs (make check)
     python tools/check_notebooks.py --fix    # brings this checkout in step (make prepare)
 
-`set_links`, `clean_and_export` and `write_readme` do the work, on the copy or here. A fork changes `user` in settings.ini and runs --fix.
+`set_links`, `drop_widgets`, `clean_and_export` and `write_readme` do the work, on the copy or here. A fork changes `user` in settings.ini and runs --fix.
 """
 import difflib
 import json
@@ -34,6 +34,20 @@ def set_links(root:Path):
     for path in [*(root/'nbs').rglob('*.ipynb'), root/'CONTRIBUTING.md', root/'CHANGELOG.md', root/'pyproject.toml']:
         text = path.read_text(encoding='utf-8')
         new = ours.sub(lambda m: f"{m[1]}{cfg['user']}/{cfg['repo']}", text)
+        if new != text: path.write_text(new, encoding='utf-8')
+
+WIDGET = 'application/vnd.jupyter.widget-view+json'
+
+def drop_widgets(root:Path):
+    "Take out what buttons left in notebooks: without their kernel they are dead, and their state holds every picture once more."
+    for path in (root/'nbs').rglob('*.ipynb'):
+        text = path.read_text(encoding='utf-8')
+        if WIDGET not in text and '"widgets": {' not in text: continue
+        nb = json.loads(text)
+        nb['metadata'].pop('widgets', None)
+        for cell in nb['cells']:
+            if 'outputs' in cell: cell['outputs'] = [o for o in cell['outputs'] if WIDGET not in o.get('data', {})]
+        new = json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n'
         if new != text: path.write_text(new, encoding='utf-8')
 
 def nbdev_command(name:str)->Path:
@@ -68,6 +82,7 @@ def write_readme(root:Path):
 
 def prepare(root:Path):
     set_links(root)
+    drop_widgets(root)
     clean_and_export(root)
     write_readme(root)
 

@@ -142,6 +142,7 @@ from ..web.door import *
 from ..web.paint import *
 from ..web.studio import *
 from ..web.page import *
+from ..web.widgets import *
 from ..web.serve import *
 from ..web.ballot import *
 from ..web.votes import *
