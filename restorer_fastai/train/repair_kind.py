@@ -53,7 +53,6 @@ class RepairStage(Stage):
     def truth(self, recipe): return None
     def callbacks(self, recipe, state, title, meta): return [WeightEMA(recipe.ema)] if recipe.ema else []
 
-
 # %% ../../nbs/52b_train.repair_kind.ipynb #cbfede03
 @patch
 def check(self:RepairStage, recipe, earlier):
