@@ -71,6 +71,8 @@ from ..restore.album import *
 from ..restore.restorer import *
 from ..data.dataset import *
 from ..data.loaders import *
+from ..data.voc2012 import *
+from ..data.course import *
 from ..score.metrics import *
 from ..score.colours import *
 from ..score.tasks import *

@@ -10,19 +10,24 @@ from contextlib import contextmanager
 
 import torch
 from fastai.callback.core import Callback
+from fastai.callback.fp16 import MixedPrecision
 from fastcore.basics import patch
 from torch import nn
 
-from ..nets.blocks import bf16_is_fast
+from ..nets.blocks import fast_dtype
 from ..photo.errors import RestorerError
 
 # %% ../../nbs/42_learn.callbacks.ipynb #60782a35
 class FastPrecision(Callback):
-    "While fitting, let the networks compute in bf16 where the device is good at it, in channels-last memory."
+    """While fitting, let the networks compute in half precision where the device is good at it, in channels-last memory: in bf16, or on older GPUs in
+    fp16, by fastai's `MixedPrecision`, which scales the loss so that small gradients do not become nothing."""
     order = -1 # before callbacks that look at the model
     def __init__(self,
-        dtype:torch.dtype|None=torch.bfloat16, # What convolutions compute in; None: 32-bit floats
+        dtype:torch.dtype|None=torch.bfloat16, # What convolutions compute in; None: 32-bit floats, also on GPUs that have no bf16
     ): self.dtype = dtype
+
+    def after_create(self):
+        if self.dtype is not None and fast_dtype(self.dls.device) == torch.float16: self.learn.add_cb(MixedPrecision())
 
     def _set(self, dtype):
         for m in self.model.modules():
@@ -30,7 +35,7 @@ class FastPrecision(Callback):
 
     def before_fit(self):
         self.model.to(memory_format=torch.channels_last)
-        self._set(self.dtype if bf16_is_fast(self.dls.device) else None)
+        self._set(self.dtype if fast_dtype(self.dls.device) == torch.bfloat16 else None)
 
     def after_fit(self): self._set(None)
 

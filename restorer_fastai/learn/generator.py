@@ -24,7 +24,7 @@ from torch import nn
 from torchvision import models
 
 from ..nets.blocks import settle_spectral_norm
-from ..nets.restorer import NetConfig, RestorerNet, build_network
+from ..nets.restorer import ARCHS, NetConfig, RestorerNet, build_network
 from .losses import get_loss
 from .callbacks import FastPrecision
 from .learner import RestoringLearner
@@ -42,17 +42,22 @@ def _imagenet_state(arch, pretrained):
         remedy = f'{missing.remedy} Or train from scratch: pretrained=False.'
         raise WeightsError(missing.path, f'{missing.reason}, and a download failed ({e})', remedy) from e
 
+def _torchvision_net(arch, name, pretrained):
+    "A classifier of torchvision with its ImageNet weights."
+    net, state = arch(weights=None), _imagenet_state(name, pretrained)
+    try: net.load_state_dict(state)
+    except RuntimeError as e:
+        raise WeightsError(pretrained if pretrained is not True else name, f'these are not the weights of {name}', "Give the file of torchvision's network of that name.") from e
+    return net
+
 # %% ../../nbs/43_learn.generator.ipynb #e69ca8f8
 def load_encoder(
     net:RestorerNet, # The network whose encoder to fill
-    pretrained:bool|str|Path, # True: torchvision's weights, found on this machine or downloaded; or the path of a local .pth or its folder
+    pretrained:bool|str|Path, # True: torchvision's weights, found on this machine or downloaded (of 'lite0': those of its package); or the path of a local .pth or its folder
 ):
     "Fill the encoder with ImageNet weights. Raises WeightsError when they are missing, damaged or of another network."
-    backbone, state = net.config.unet_kwargs()['arch'](weights=None), _imagenet_state(net.config.arch, pretrained)
-    try: backbone.load_state_dict(state)
-    except RuntimeError as e:
-        raise WeightsError(pretrained if pretrained is not True else net.config.arch, f'these are not the weights of {net.config.arch}',
-                           "Give the file of torchvision's network of that name.") from e
+    arch = net.config.unet_kwargs()['arch']
+    backbone = arch(pretrained=pretrained) if callable(ARCHS[net.config.arch]) else _torchvision_net(arch, net.config.arch, pretrained)
     encoder = nn.Sequential(*list(backbone.children())[:-2]) # without pooling and the classifier, as fastai cuts it
     net.unet.layers[0].load_state_dict(encoder.state_dict())
 
@@ -147,9 +152,10 @@ def generator_learner(
 def slower_encoder(
     learn:Learner, # What `generator_learner` gave
     lr:float, # Highest learning rate
+    times:float=100, # How many times more slowly the encoder learns
 ) -> list: # One for each group of `generator_splitter`, for fastai's `fit` functions
     "Learning rates for a pretrained encoder: it knows much already, the others nothing."
-    return [lr/100, *[lr]*(len(learn.opt.param_groups) - 1)]
+    return [lr/times, *[lr]*(len(learn.opt.param_groups) - 1)]
 
 def pretrain_generator(
     learn:Learner, # What `generator_learner` gave

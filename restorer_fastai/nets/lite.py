@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LITE_MAPS', 'LITE_PACKAGE', 'INSTALL_LITE', 'SameConv', 'MBConv', 'LiteEncoder', 'lite_names', 'find_lite_weights',
-           'load_lite', 'lite_backbone']
+           'load_lite', 'lite_backbone', 'lite0']
 
 # %% ../../nbs/21a_nets.lite.ipynb #dd158da0
 import importlib.util
@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .backbone import Backbone, WEIGHTS_FOLDER, read_state
+from .backbone import Backbone, IMAGENET_MEAN, IMAGENET_STD, WEIGHTS_FOLDER, read_state
 from .blocks import rest_norms
 from ..photo.errors import RestorerError, WeightsError
 
@@ -171,3 +171,19 @@ def lite_backbone(
 
 class _ToTensorFlow(nn.Module):
     def forward(self, x): return x*2 - 1
+
+# %% ../../nbs/21a_nets.lite.ipynb #5cc8e75f
+class _FromImagenet(nn.Module): # normalised by ImageNet's mean and deviation -> in [-1, 1]
+    def __init__(self):
+        super().__init__()
+        for name,value in (('mean', IMAGENET_MEAN), ('std', IMAGENET_STD)): self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x): return x*(2*self.std) + (2*self.mean - 1)
+
+def lite0(
+    pretrained:bool|str|Path=False, # ImageNet weights: True, or where they lie, see `load_lite`
+) -> nn.Sequential: # For photos normalised by ImageNet's mean and deviation; five levels, then what fastai cuts off
+    "EfficientNet-Lite0 as an architecture of fastai's: `unet_learner(dls, lite0, ...)`. Raises WeightsError as `load_lite`."
+    encoder = load_lite(None if pretrained is True else pretrained, False) if pretrained else LiteEncoder(False)
+    first, *rest = encoder.levels
+    return nn.Sequential(nn.Sequential(_FromImagenet(), *first), *rest, nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -24,11 +24,12 @@ from .blocks import DetailBlock, InFloat32, computing_in, rest_norms, run_betwee
 from .colour import ColourNet
 from .frame import Context, FrameNet, LooksFirst, colour_transform
 from .holes import HoleNet, fill_holes, sure_holes
+from .lite import lite0
 from .unet import PlainUnet, Unfilled
 from ..photo.errors import RestorerError
 
 # %% ../../nbs/27_nets.restorer.ipynb #ad6d66f0
-ARCHS = {'resnet18': (2, 2, 2, 2), 'resnet34': (3, 4, 6, 3)} # Blocks in each stage; or a function that makes an encoder of your own
+ARCHS = {'resnet18': (2, 2, 2, 2), 'resnet34': (3, 4, 6, 3), 'lite0': lite0} # Blocks in each stage; or a function that makes an encoder, such as one of your own
 NORMS = ('none', 'batch', 'weight', 'spectral')
 
 @dataclass(frozen=True)

@@ -331,6 +331,7 @@ class GeneratorStage(RestoringStage):
     frozen:bool|str=False # 'encoder' (a stage that is skipped when it is not pretrained) or 'unet' (only the head learns) does not learn
     head_only:bool=False # See `HeadOnly`
     norms_at_rest:bool=False # See `NormsAtRest`
+    slower:float=100. # How many times more slowly than the rest a pretrained encoder learns
     kind = 'generator'
 
     def __post_init__(self):
@@ -357,7 +358,7 @@ def learner(self:GeneratorStage, recipe, nets, dls, **kwargs):
 
 @patch
 def fit(self:GeneratorStage, learn, recipe, start_epoch=0):
-    lr = slower_encoder(learn, self.lr) if recipe.pretrained and not self.frozen else self.lr
+    lr = slower_encoder(learn, self.lr, self.slower) if recipe.pretrained and not self.frozen else self.lr
     learn.fit_one_cycle(self.epochs, lr, start_epoch=start_epoch)
 
 @patch
