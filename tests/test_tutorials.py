@@ -1,12 +1,21 @@
 "The lessons have one form, their links lead somewhere, and the contents page knows them all. (That they run: run_tutorials.py.)"
+import base64
+import io
 import json
 import re
+import sys
 from configparser import ConfigParser
+from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT/'tools'))
+from stored_outputs import differences, first_difference
+
 TUTORIALS = ROOT/'nbs'/'tutorials'
 LESSONS = sorted(o for o in TUTORIALS.glob('[0-9][0-9]_*.ipynb') if not o.name.startswith('00'))
 CONTENTS = TUTORIALS/'00_contents.ipynb'
@@ -18,12 +27,25 @@ def prose(path):
     return '\n\n'.join(''.join(c['source']) for c in cells(path) if c['cell_type'] == 'markdown')
 def code(path): return [''.join(c['source']) for c in cells(path) if c['cell_type'] == 'code']
 
-def notebook_url(path):
-    "Where Colab opens a notebook of this project."
+def in_repository(path):
+    "A notebook of this project, as GitHub has it: user, repository, branch and path."
     config = ConfigParser(delimiters=['='])
     config.read(ROOT/'settings.ini', encoding='utf-8')
     cfg = config['DEFAULT']
-    return f"https://colab.research.google.com/github/{cfg['user']}/{cfg['repo']}/blob/{cfg['branch']}/nbs/tutorials/{path.name}"
+    return f"{cfg['user']}/{cfg['repo']}/blob/{cfg['branch']}/nbs/tutorials/{path.name}"
+
+def notebook_url(path):
+    "Where Colab opens a notebook of this project."
+    return f'https://colab.research.google.com/github/{in_repository(path)}'
+
+def kaggle_url(path):
+    "Where Kaggle opens a notebook of this project."
+    return f'https://kaggle.com/kernels/welcome?src=https://github.com/{in_repository(path)}'
+
+def minutes(text):
+    "(minutes on a CPU in quick mode, minutes on a T4) as a lesson states them."
+    found = re.search(r'^\*\*Time\*\*: .*?(\d+) min on a CPU.*?(\d+) min on a T4', text, re.M)
+    return found and found.groups()
 
 @pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
 def test_form_of_a_lesson(path):
@@ -32,10 +54,29 @@ def test_form_of_a_lesson(path):
     assert f']({notebook_url(path)})' in first, 'a badge that opens this lesson in Colab'
     for part in '## What you will learn', '**You need**', '**Time**', '## What we have seen', '## What to read next': assert part in text, part
     assert re.search(r'\*\*Question\.\*\*.*?<details><summary>Answer</summary>\n\n.+?</details>', text, re.S), 'a question whose answer is folded away'
-    assert 'Try this' in text
+    assert '**What comes out' in text.split('## What you will learn')[0], 'the result, before anything else'
+    assert f']({kaggle_url(path)})' in first, 'a badge that opens this lesson on Kaggle'
+    assert minutes(text), 'minutes on a CPU and on a T4'
+    assert len(set(re.findall(r'\]\((https?://[^)\s]+)\)', text.split('## What to read next')[1]))) >= 3, 'sources outside of this project'
     assert any(o.get('data', {}).keys() & {'image/png', 'image/jpeg'} for c in cells(path) for o in c.get('outputs', [])), 'executed, with pictures'
     assert text.count('<details>') == text.count('</details>')
-    assert any('import google.colab' in o and 'pip install' in o for o in code(path)), 'installs on Colab only'
+    assert any('import google.colab' in o and 'KAGGLE_KERNEL_RUN_TYPE' in o and 'pip install' in o for o in code(path)), 'installs on Colab and Kaggle only'
+
+@pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
+def test_each_try_this_has_a_solution(path):
+    "Below its paragraph (a quotation, or a numbered task in the section *Try this*), folded away."
+    text, folded = prose(path), r'\n\n<details><summary>Solution</summary>\n\n.+?</details>'
+    quoted, (before, _, section) = re.findall(r'^> \*\*Try this', text, re.M), text.partition('## Try this\n')
+    numbered = re.findall(r'^\*\*\d+\. ', section.split('\n## ')[0], re.M)
+    assert len(quoted) + len(numbered) >= 2
+    assert len(re.findall(rf'^> \*\*Try this[^\n]*(?:\n>[^\n]*)*{folded}', text, re.M | re.S)) == len(quoted)
+    assert len(re.findall(rf'^\*\*\d+\. [^\n]*{folded}', section, re.M | re.S)) == len(numbered)
+
+@pytest.mark.parametrize('path', [CONTENTS, *LESSONS], ids=lambda p: p.stem)
+def test_colab_gives_a_gpu(path):
+    "Cleaning keeps this (settings.ini, pyproject.toml)."
+    metadata = json.loads(path.read_text(encoding='utf-8'))['metadata']
+    assert metadata['accelerator'] == 'GPU' and metadata['colab'] == {'provenance': []}
 
 @pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
 def test_a_lesson_says_its_number_and_leads_to_its_neighbours(path):
@@ -57,7 +98,12 @@ def test_contents_lists_every_lesson_in_order():
     rows = re.findall(r'^\| (\d+) \| \[[^]]+\]\(([^)]+)\)', text, re.M)
     assert [name for _, name in rows] == [p.name for p in LESSONS]
     assert [int(n) for n, _ in rows] == [int(p.name[:2]) for p in LESSONS]
-    for path in LESSONS: assert f']({notebook_url(path)})' in text, path.name
+    for path in LESSONS: assert f']({notebook_url(path)})' in text and f']({kaggle_url(path)})' in text, path.name
+
+@pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
+def test_contents_states_the_minutes_of_a_lesson(path):
+    row = re.search(rf'^\| \d+ \| \[[^]]+\]\({path.name}\) .*$', prose(CONTENTS), re.M)[0]
+    assert tuple(row.split(' | ')[4:6]) == minutes(prose(path))
 
 def glossary():
     "(names of a term, numbers of the lessons that explain it), from the contents page."
@@ -70,3 +116,34 @@ def test_the_glossary_names_the_right_lessons():
     assert len(terms) > 50
     wrong = [(names, n) for names, lessons in terms for n in lessons if not any(re.sub(r'[*`_-]', ' ', o).lower() in plain[n] for o in names)]
     assert not wrong
+
+
+def picture(level, width=8):
+    "A grey picture, six pixels high, as a notebook stores it."
+    file = io.BytesIO()
+    Image.fromarray(np.full((6, width, 3), level, np.uint8)).save(file, 'png')
+    return base64.b64encode(file.getvalue()).decode()
+
+def ran(printed, level=100, tags=()):
+    "A notebook of one cell that printed something and drew something."
+    outputs = [dict(output_type='stream', name='stdout', text=[printed]), dict(output_type='display_data', data={'image/png': picture(level), 'text/plain': ['<Figure>']})]
+    return dict(cells=[dict(id='a1', cell_type='code', metadata=dict(tags=list(tags)), outputs=outputs)])
+
+@pytest.mark.parametrize('stored, new, same', [
+    ('26.54 dB, 1,262 photos', '26.55 dB, 1,270 photos', True), ('gain 0.11', 'gain 0.12', True), ('gain 0.11', 'gain 0.14', False), ('1e-05', '1.5e-05', True),
+    ('26.5 dB', '27.5 dB', False), ('photo  0.5', 'photo 0.5', True), ('photo 0.5', 'grey 0.5', False), ('c9d892', 'c9d893', False), ('one', 'one\ntwo', False)])
+def test_texts_are_the_same_but_for_the_last_digit(stored, new, same):
+    assert (not first_difference(stored, new)) == same
+
+def test_a_stale_output_is_noticed():
+    old = ran('recall 0.50')
+    assert not differences(old, ran('recall 0.50', 102))                       # noise
+    assert differences(old, ran('recall 0.60')) == [('a1', "'recall 0.50' -> 'recall 0.60'")]
+    assert 'levels' in differences(old, ran('recall 0.50', 110))[0][1]
+    assert not differences(ran('recall 0.50', tags=['varies']), ran('recall 0.60', 110))
+    missing = deepcopy(old)
+    del missing['cells'][0]['outputs'][1]
+    assert differences(missing, old) and differences(old, missing)
+    other_size = deepcopy(old)
+    other_size['cells'][0]['outputs'][1]['data']['image/png'] = picture(100, 9)
+    assert differences(old, other_size) == [('a1', 'a picture of 8×6 pixels -> 9×6')]
