@@ -33,7 +33,7 @@ export PIP_NO_COMPILE := $(if $(CI),no,yes)
 SAY = @printf '\n== %s  %s\n' "$$(date +%H:%M:%S)"
 
 help:
-	@echo 'make demo         install, degrade sample photos, train a small network, restore two photos (about 10 minutes on two cores that are fast at bf16, 20 on others)'
+	@echo 'make demo         install, restore four worn photos (a minute), then train a toy of your own (10 minutes on two cores that are fast at bf16, 20 on others)'
 	@echo 'make benchmark    the table of scores in README.md: PHOTOS="NAME=FOLDER ..." of clean photos (without: two samples, in minutes), OPTIONS="..." of benchmarks/quality.py'
 	@echo 'make test         install, then run the library notebooks and pytest'
 	@echo 'make test-latest  the wheel in a fresh environment with the newest fastai: pytest, every tutorial, nbdev 3'
@@ -67,25 +67,30 @@ $(LATEST)/.made: $(REQUIREMENTS)
 demo: export PATH := $(BIN):$(PATH)
 demo: $(VENV)/.installed
 	@rm -rf demo
-	$(SAY) 'Photos that installed packages carry: some to train on, two held out'
+	$(SAY) 'Two photos that no network has seen, as people bring them: a film negative, a scratched and noisy print, a black-and-white one, a small one'
 	restorer samples --out demo/photos
-	$(SAY) 'Degrade them: a data set of damaged and clean pairs'
+	$(BIN)/python tools/demo_sheet.py damage demo/photos/held_out demo/worn
+	$(SAY) 'Restore them with the weights that come with the package'
+	restorer restore demo/worn/[123]_*.png --out demo/wonder
+	restorer upscale demo/worn/4_small.png --out demo/wonder
+	$(BIN)/python tools/demo_sheet.py sheet demo/wonder.jpg 'as it came=demo/worn' 'restored=demo/wonder' 'truth=demo/worn_truth' --height 2.6
+	@echo 'Look at demo/wonder.jpg. What follows trains a network of your own: a toy, in minutes, on six photos.'
+	$(SAY) 'Degrade six photos: a data set of damaged and clean pairs'
 	restorer build --photos demo/photos/train --out demo/data --mix lapaz2021 --valid-share 0.2 --workers $(WORKERS)
 	$(SAY) 'Train: the generator, the critic, then both against each other at two sizes'
 	restorer train --recipe quick --data demo/data --out demo/run
-	$(SAY) 'Damage the photos that the network has never seen, and restore them'
+	$(SAY) 'Damage the photos that the toy has never seen, and restore them with it, and with the weights of the package'
 	restorer degrade demo/photos/held_out --out demo/degraded --mix lapaz2021 --seed 1
 	restorer restore demo/degraded --out demo/restored --model demo/run/model.safetensors
-	$(SAY) 'Score: the degraded photo, a classical method, the network'
-	restorer evaluate --model demo/run/model.safetensors --photos demo/photos/held_out --out demo/scores
-	$(SAY) 'The same photos with the weights that come with the package, for comparison'
 	restorer restore demo/degraded --out demo/restored_reference
+	$(BIN)/python tools/demo_sheet.py sheet demo/toy.jpg 'as it came=demo/degraded' 'TOY: minutes, six photos=demo/restored' 'weights of the package=demo/restored_reference' 'truth=demo/photos/held_out' --height 2.6
+	$(SAY) 'Score both: the degraded photo, a classical method, the network'
+	restorer evaluate --model demo/run/model.safetensors --photos demo/photos/held_out --out demo/scores
 	restorer evaluate --photos demo/photos/held_out --out demo/scores_reference
-	$(SAY) 'Done. The demo trained for minutes on six photos; the weights that come with the package, for hours on thousands.'
-	@echo 'before and after   demo/scores/before_after.jpg'
-	@echo 'score table        demo/scores/scores.md'
-	@echo 'restored photos    demo/restored/  (from demo/degraded/)'
-	@echo 'shipped weights    demo/restored_reference/ and demo/scores_reference/: the same with the weights of the package'
+	$(SAY) 'Done'
+	@echo 'what it can do     demo/wonder.jpg: with the weights of the package, which learned for hours on thousands of photos'
+	@echo 'your toy           demo/toy.jpg: what minutes and six photos come to, beside them'
+	@echo 'score tables       demo/scores/scores.md (the toy), demo/scores_reference/scores.md (the weights of the package)'
 	@echo 'the network        demo/run/model.safetensors, its log and sample pictures beside it'
 
 ### The table that says how good the restorer is; stopped, it goes on where it was ###

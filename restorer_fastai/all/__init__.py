@@ -108,6 +108,7 @@ from ..train.texture_kinds import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *
+from ..train.resume import *
 from ..oldphoto.lines import *
 from ..oldphoto.defects import *
 from ..oldphoto.wear import *
