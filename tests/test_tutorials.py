@@ -131,7 +131,7 @@ def test_the_spanish_lessons_are_in_step():
         assert follow(english, spanish, hashes) == (spanish, hashes), f'es/{name}.ipynb: make prepare'
         for e, s in zip(english['cells'], spanish['cells']):
             here = f"es/{name}.ipynb, cell {s['id']}"
-            assert s['cell_type'] == 'code' or s['source'] != e['source'], f'{here} is in English'
+            assert s['cell_type'] == 'code' or s['source'] != e['source'] or len(''.join(e['source']).split()) < 6, f'{here} is in English'
             assert fenced(s) == fenced(e), f'{here}: code to paste is as in English'
             for tag in '<details>', '</details>': assert ''.join(s['source']).count(tag) == ''.join(e['source']).count(tag), here
 
