@@ -1,9 +1,10 @@
-"""Are the notebooks clean, exported and small, and are README.md and the links in step with them and with settings.ini?
+"""Are the notebooks clean, exported and small, and are README.md, the links and the Spanish lessons in step with them and with settings.ini?
 
     python tools/check_notebooks.py          # works on a copy, changes nothing here, names what differs (make check)
     python tools/check_notebooks.py --fix    # brings this checkout in step (make prepare)
 
-`set_links`, `drop_widgets`, `clean_and_export` and `write_readme` do the work, on the copy or here. A fork changes `user` in settings.ini and runs --fix.
+`set_links`, `drop_widgets`, `follow_english` (translations.py), `clean_and_export` and `write_readme` do the work, on the copy or here. A fork changes `user` in
+settings.ini and runs --fix.
 """
 import difflib
 import json
@@ -15,6 +16,8 @@ import sys
 import tempfile
 from configparser import ConfigParser
 from pathlib import Path
+
+from translations import follow_english, untranslated
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ('settings.ini', 'setup.py', 'pyproject.toml', 'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'nbs', 'restorer_fastai')
@@ -83,6 +86,7 @@ def write_readme(root:Path):
 def prepare(root:Path):
     set_links(root)
     drop_widgets(root)
+    follow_english(root)
     clean_and_export(root)
     write_readme(root)
 
@@ -113,10 +117,10 @@ def output_text(cell:dict)->str:
     return '\n'.join(''.join(t) for t in texts)
 
 def look_at_notebooks(root:Path)->int:
-    "Name the notebooks that are too large, failed when they were last executed, or show a path of somebody's machine."
-    problems = []
+    "Name the notebooks that are too large, failed when they were last executed, or show a path of somebody's machine, and the cells to translate."
+    problems = untranslated(root)
     for path in sorted((root/'nbs').rglob('*.ipynb')):
-        name, kind = path.relative_to(root).as_posix(), 'tutorial' if path.parent.name == 'tutorials' else 'library'
+        name, kind = path.relative_to(root).as_posix(), 'tutorial' if 'tutorials' in path.relative_to(root).parts else 'library'
         kb = path.stat().st_size/1024
         if kb > MAX_KB[kind]: problems.append(f'{name} has {kb:.0f} KiB; a {kind} notebook has at most {MAX_KB[kind]}: smaller pictures, fewer outputs')
         for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
