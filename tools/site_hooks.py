@@ -1,0 +1,213 @@
+"""Pages for mkdocs (mkdocs.yml): each notebook becomes a page, with its pictures; a room's page ends with its API, by nbdev's `show_doc`.
+
+Links are those that are right in the repository: to a page they lead to the page, to another file of the repository to GitHub. One that leads
+nowhere stays as it is, and mkdocs, which is strict, ends with an error. Nothing is executed, and no network is needed.
+"""
+import base64
+import html
+import importlib
+import inspect
+import json
+import os
+import posixpath
+import re
+import sys
+import types
+from configparser import ConfigParser
+from pathlib import Path
+
+import yaml
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+NBS = ROOT/'nbs'
+OUTSIDE = ('MODEL_CARD.md', 'CHANGELOG.md', 'CONTRIBUTING.md') # pages that lie beside nbs/, not in it
+FLOORS = ('photo', 'degrade', 'nets', 'baselines', 'restore', 'data', 'score', 'learn', 'train', 'oldphoto', 'superres', 'colourhistory', 'web', 'cli')
+PICTURES = {'image/png': 'png', 'image/jpeg': 'jpg', 'image/svg+xml': 'svg'}
+LINK = re.compile(r'(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)((?:\s"[^"]*")?\))|((?:src|href)=")([^"]+)(")')
+CODE = re.compile(r'(?ms)^(```|~~~).*?^\1|`[^`\n]*`')
+RAW = {} # what stands for a piece of HTML in Markdown -> that piece
+
+def settings():
+    config = ConfigParser(delimiters=['='])
+    config.read(ROOT/'settings.ini', encoding='utf-8')
+    return config['DEFAULT']
+
+def github(path, kind='blob'): return f"{settings()['git_url']}/{kind}/{settings()['branch']}/{path}"
+
+### Links ###
+
+def page_of(path:str):
+    "The page, as a path in nbs/, that a file of the repository becomes; None: it becomes none."
+    if path == 'README.md': return 'index.md'
+    if path in OUTSIDE: return path
+    if not path.startswith('nbs/') or path.endswith(('.yml', '.css')): return None
+    return re.sub(r'\.ipynb$', '.md', path.removeprefix('nbs/'))
+
+def source_of(page:str)->str:
+    "The file of the repository that a page is made of."
+    if page in OUTSIDE: return page
+    return f'nbs/{page}' if (NBS/page).exists() else f"nbs/{page.removesuffix('.md')}.ipynb"
+
+def lead(link:str, page:str)->str:
+    "Where a link of the repository leads on the site."
+    if re.match(r'[a-z]+:|#|/', link): return link
+    path, hash_, anchor = link.partition('#')
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(source_of(page)), path))
+    if target.startswith('..') or not (ROOT/target).exists(): return link # mkdocs says so
+    to = page_of(target)
+    if to is None or (ROOT/target).is_dir(): return github(target, 'tree' if (ROOT/target).is_dir() else 'blob') + hash_ + anchor
+    return posixpath.relpath(to, posixpath.dirname(page) or '.') + hash_ + anchor
+
+def outside_code(text:str, change)->str:
+    "`change` what is not code."
+    parts, end = [], 0
+    for m in CODE.finditer(text):
+        parts += [change(text[end:m.start()]), m[0]]
+        end = m.end()
+    return ''.join(parts) + change(text[end:])
+
+def set_links(text:str, page:str)->str:
+    def new(m): return f'{m[1]}{lead(m[2], page)}{m[3]}' if m[1] else f'{m[4]}{lead(m[5], page)}{m[6]}'
+    return LINK.sub(new, text) if '](' in text or '="' in text else text
+
+### Notebooks ###
+
+def raw(text:str)->str:
+    "A word that stands for HTML until the page is rendered."
+    word = f'raw{len(RAW):06d}raw'
+    RAW[word] = text
+    return f'\n\n{word}\n\n'
+
+def joined(o)->str: return o if isinstance(o, str) else ''.join(o)
+
+def output(o:dict, stem:str, number:int, pictures:dict)->str:
+    "One output of a cell as Markdown; its picture goes into `pictures`: path -> bytes."
+    data = o.get('data', {})
+    mime = next((k for k in PICTURES if k in data), None)
+    if mime:
+        path = f'{stem}_files/{number}.{PICTURES[mime]}'
+        pictures[path] = joined(data[mime]).encode() if mime.endswith('xml') else base64.b64decode(joined(data[mime]))
+        return f'\n\n![]({posixpath.basename(stem)}_files/{number}.{PICTURES[mime]})\n\n'
+    if 'text/html' in data: return raw(f'<div class="output">{joined(data["text/html"])}</div>')
+    if 'text/markdown' in data: return f'\n\n{joined(data["text/markdown"])}\n\n'
+    text = joined(o.get('text', data.get('text/plain', '')))
+    return raw(f'<pre class="output">{html.escape(text)}</pre>') if text.strip() else ''
+
+def cell_source(cell:dict)->str:
+    "A code cell's text without nbdev's words; nothing, where these hide it."
+    lines = joined(cell['source']).split('\n')
+    words = [o for o in lines if re.match(r'\s*#\s*\|', o)]
+    if any(re.search(r'\|\s*(hide|default_exp|include: false|echo: false)\b', o) for o in words): return ''
+    return '\n'.join(o for o in lines if o not in words).strip()
+
+def hidden(cell:dict)->bool: return bool(re.search(r'(?m)^\s*#\s*\|\s*(hide\b|include: false)', joined(cell['source'])))
+
+def notebook_page(path:Path, page:str)->tuple:
+    "Markdown of a notebook, and its pictures: path -> bytes."
+    pictures, parts = {}, []
+    for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
+        if cell['cell_type'] == 'markdown': parts.append(joined(cell['source']))
+        if cell['cell_type'] != 'code' or hidden(cell): continue
+        if text := cell_source(cell): parts.append(f'```python\n{text}\n```')
+        for o in cell.get('outputs', []): parts.append(output(o, page.removesuffix('.md'), len(pictures), pictures))
+    return '\n\n'.join(parts), pictures
+
+### The API of a room, as nbdev shows it ###
+
+def methods(cls:type, module:str)->list:
+    "Public methods of a class that have a docstring and are written (or patched) in this room."
+    found = {k: getattr(v, '__func__', getattr(v, 'fget', v)) for k, v in vars(cls).items() if not k.startswith('_')}
+    return [f for f in found.values() if isinstance(f, types.FunctionType) and f.__doc__ and f.__module__ == module]
+
+def line(o)->int:
+    try: return inspect.getsourcelines(o)[1]
+    except (OSError, TypeError): return 0
+
+def shown(o, level:int, name:str=None)->str:
+    "Signature, docments and docstring by nbdev, without its line and its link to the source."
+    from nbdev.showdoc import show_doc
+    try: text = show_doc(o, title_level=level, name=name)._repr_markdown_()
+    except (ValueError, OSError): text = f'{"#"*level} {name}\n\n```python\n{o.__name__}{inspect.signature(o)}\n```\n\n*{o.__doc__}*' # a default is an array; a method that a dataclass wrote
+    return text[text.index('#'*level + ' '):]
+
+def api(module:str)->str:
+    "What a room exports: for each function and class its signature, what each parameter means, and the methods."
+    mod = importlib.import_module(module)
+    names = [o for o in mod.__all__ if callable(getattr(mod, o)) and getattr(getattr(mod, o), '__module__', '') == module]
+    parts = []
+    for name in sorted(names, key=lambda o: line(getattr(mod, o))):
+        o = getattr(mod, name)
+        parts.append(shown(o, 3, name))
+        if isinstance(o, type): parts += [shown(f, 4, f'{name}.{f.__name__}') for f in methods(o, module)]
+    patches = [(c, f) for c in {id(v): v for v in vars(mod).values() if isinstance(v, type) and v.__module__ != module}.values() for f in methods(c, module)]
+    parts += [shown(f, 3, f'{c.__name__}.{f.__name__}') for c, f in patches]
+    if not parts: return ''
+    where = module.replace('.', '/') + '.py'
+    return f'\n\n## API\n\n`{module}`, [source]({github(where)})\n\n' + '\n\n'.join(parts) + '\n'
+
+def module_of(path:Path):
+    "The module that a notebook is the source of; None: it is none's."
+    found = re.search(r'#\s*\|\s*default_exp ([\w.]+)', path.read_text(encoding='utf-8'))
+    return f"{settings()['lib_name']}.{found[1]}" if found else None
+
+### mkdocs asks ###
+
+def on_config(config):
+    cfg = settings()
+    config.repo_url, config.repo_name = cfg['git_url'], cfg['repo']
+    config.site_description, config.copyright = cfg['description'], f"{cfg['copyright']} · Apache-2.0"
+    config.nav = navigation()
+    return config
+
+def pages()->dict:
+    "Page -> notebook, of all of them."
+    paths = [p for p in sorted(NBS.rglob('*.ipynb')) if not any(o.startswith(('.', '_')) for o in p.relative_to(NBS).parts)]
+    return {p.relative_to(NBS).with_suffix('.md').as_posix(): p for p in paths}
+
+def title_of(path:Path)->str:
+    text = path.read_text(encoding='utf-8')
+    first = text if path.suffix == '.md' else ''.join(joined(c['source']) + '\n' for c in json.loads(text)['cells'][:3] if c['cell_type'] == 'markdown')
+    return re.sub(r'[*`]', '', re.search(r'(?m)^# (.+)', first)[1]).strip()
+
+def section(folder:str, first:str='')->list:
+    "The pages of a folder by name; the one called `first` leads."
+    found = sorted([*(NBS/folder).glob('*.md'), *(NBS/folder).glob('*.ipynb')], key=lambda p: (p.stem != first, p.name))
+    return [{title_of(p): page_of(p.relative_to(ROOT).as_posix())} for p in found]
+
+def rooms(floor:str)->list:
+    found = sorted(p for p in NBS.glob('[0-9]*.ipynb') if p.stem.split('_', 1)[1].split('.')[0] == floor)
+    return [{' '.join([p.stem.split('_', 1)[0], p.stem.split('.')[-1].split('_', 1)[-1] if floor == 'cli' else p.stem.split('.')[-1]]): page_of(f'nbs/{p.name}')} for p in found]
+
+def navigation()->list:
+    "From the names of the files: a new notebook or page appears by itself."
+    numbered = {p.stem.split('_', 1)[1].split('.')[0] for p in NBS.glob('[0-9]*.ipynb')}
+    floors = [o for o in FLOORS if o in numbered] + sorted(numbered - {*FLOORS})
+    about = [*section('pages'), *({title_of(ROOT/o): o} for o in OUTSIDE)]
+    return [{'Start': 'index.md'}, {'Lessons': section('tutorials', '00_contents')}, {'How to': section('howto')},
+            {'Library': [{o: rooms(o)} for o in floors]}, {'About': about}]
+
+def on_files(files, config):
+    for page in OUTSIDE: files.append(File.generated(config, page, content=(ROOT/page).read_text(encoding='utf-8')))
+    for page, path in pages().items():
+        text, pictures = notebook_page(path, page)
+        module = module_of(path)
+        files.append(File.generated(config, page, content=text + (api(module) if module else '')))
+        for name, data in pictures.items(): files.append(File.generated(config, name, content=data))
+    return files
+
+def on_page_markdown(markdown, page, config, files):
+    markdown = re.sub(r'<details>', '<details markdown="1">', markdown)
+    return outside_code(markdown, lambda o: set_links(o, page.file.src_uri))
+
+def formula(m)->str:
+    "A formula of pymdownx.arithmatex as MathML, which browsers show without a script."
+    text, block = html.unescape(m[2]), m[1] == 'div'
+    return convert(text.strip().removeprefix('\\[' if block else '\\(').removesuffix('\\]' if block else '\\)'), display='block' if block else 'inline')
+
+def on_page_content(content, page, config, files):
+    content = re.sub(r'<(div|span) class="arithmatex">(.*?)</\1>', formula, content, flags=re.S)
+    content = re.sub(r'<p>(raw\d{6}raw)</p>', lambda m: RAW[m[1]], content)
+    return content
