@@ -8,7 +8,6 @@ import html
 import importlib
 import inspect
 import json
-import os
 import posixpath
 import re
 import sys
@@ -29,6 +28,7 @@ PICTURES = {'image/png': 'png', 'image/jpeg': 'jpg', 'image/svg+xml': 'svg'}
 LINK = re.compile(r'(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)((?:\s"[^"]*")?\))|((?:src|href)=")([^"]+)(")')
 CODE = re.compile(r'(?ms)^(```|~~~).*?^\1|`[^`\n]*`')
 RAW = {} # what stands for a piece of HTML in Markdown -> that piece
+ANCHORS = {} # an exported name -> where its API is: 'page#name'
 
 def settings():
     config = ConfigParser(delimiters=['='])
@@ -122,31 +122,36 @@ def methods(cls:type, module:str)->list:
     found = {k: getattr(v, '__func__', getattr(v, 'fget', v)) for k, v in vars(cls).items() if not k.startswith('_')}
     return [f for f in found.values() if isinstance(f, types.FunctionType) and f.__doc__ and f.__module__ == module]
 
-def line(o)->int:
-    try: return inspect.getsourcelines(o)[1]
-    except (OSError, TypeError): return 0
-
-def shown(o, level:int, name:str=None)->str:
-    "Signature, docments and docstring by nbdev, without its line and its link to the source."
+def shown(o, level:int, name:str)->str:
+    "Signature, docments and docstring by nbdev, under a heading whose anchor is the name."
     from nbdev.showdoc import show_doc
-    try: text = show_doc(o, title_level=level, name=name)._repr_markdown_()
-    except (ValueError, OSError): text = f'{"#"*level} {name}\n\n```python\n{o.__name__}{inspect.signature(o)}\n```\n\n*{o.__doc__}*' # a default is an array; a method that a dataclass wrote
-    return text[text.index('#'*level + ' '):]
+    try: text = show_doc(o, title_level=level, name=name)._repr_markdown_().partition('#'*level + ' ')[2].partition('\n')[2]
+    except (ValueError, OSError): text = f'```python\n{o.__name__}{inspect.signature(o)}\n```\n\n*{o.__doc__}*' # a default is an array; a dataclass wrote it
+    return f'{"#"*level} {name} {{#{name}}}\n\n{text.strip()}'
 
-def api(module:str)->str:
-    "What a room exports: for each function and class its signature, what each parameter means, and the methods."
-    mod = importlib.import_module(module)
-    names = [o for o in mod.__all__ if callable(getattr(mod, o)) and getattr(getattr(mod, o), '__module__', '') == module]
-    parts = []
-    for name in sorted(names, key=lambda o: line(getattr(mod, o))):
-        o = getattr(mod, name)
+def exported(mod)->list:
+    "(name, function or class) of what a room exports, in the order of its cells."
+    return [(o, getattr(mod, o)) for o in mod.__all__ if callable(getattr(mod, o)) and getattr(getattr(mod, o), '__module__', '') == mod.__name__]
+
+def api(module:str, page:str)->str:
+    "What a room exports: for each function and class its signature, what each parameter means, and its methods."
+    mod, parts = importlib.import_module(module), []
+    for name, o in exported(mod):
+        ANCHORS[name] = f'{page}#{name}'
         parts.append(shown(o, 3, name))
         if isinstance(o, type): parts += [shown(f, 4, f'{name}.{f.__name__}') for f in methods(o, module)]
-    patches = [(c, f) for c in {id(v): v for v in vars(mod).values() if isinstance(v, type) and v.__module__ != module}.values() for f in methods(c, module)]
-    parts += [shown(f, 3, f'{c.__name__}.{f.__name__}') for c, f in patches]
+    others = {id(o): o for o in vars(mod).values() if isinstance(o, type) and o.__module__ != module}.values()
+    parts += [shown(f, 3, f'{c.__name__}.{f.__name__}') for c in others for f in methods(c, module)] # patched
     if not parts: return ''
     where = module.replace('.', '/') + '.py'
     return f'\n\n## API\n\n`{module}`, [source]({github(where)})\n\n' + '\n\n'.join(parts) + '\n'
+
+def every_name()->str:
+    "A page of all exported names, by room."
+    parts, by_page = ['# Every name\n\n> What the library exports, by room; `from restorer_fastai.all import *` brings all of it.'], {}
+    for name, to in ANCHORS.items(): by_page.setdefault(to.split('#')[0], []).append(f'[`{name}`]({to})')
+    for page, names in by_page.items(): parts.append(f"**[{page.removesuffix('.md')}]({page})**: " + ', '.join(names))
+    return '\n\n'.join(parts) + '\n'
 
 def module_of(path:Path):
     "The module that a notebook is the source of; None: it is none's."
@@ -157,7 +162,7 @@ def module_of(path:Path):
 
 def on_config(config):
     cfg = settings()
-    config.repo_url, config.repo_name = cfg['git_url'], cfg['repo']
+    RAW.clear(); ANCHORS.clear()
     config.site_description, config.copyright = cfg['description'], f"{cfg['copyright']} · Apache-2.0"
     config.nav = navigation()
     return config
@@ -187,15 +192,16 @@ def navigation()->list:
     floors = [o for o in FLOORS if o in numbered] + sorted(numbered - {*FLOORS})
     about = [*section('pages'), *({title_of(ROOT/o): o} for o in OUTSIDE)]
     return [{'Start': 'index.md'}, {'Lessons': section('tutorials', '00_contents')}, {'How to': section('howto')},
-            {'Library': [{o: rooms(o)} for o in floors]}, {'About': about}]
+            {'Library': [{'Every name': 'api.md'}, *({o: rooms(o)} for o in floors)]}, {'About': about}, {'Source': settings()['git_url']}]
 
 def on_files(files, config):
     for page in OUTSIDE: files.append(File.generated(config, page, content=(ROOT/page).read_text(encoding='utf-8')))
     for page, path in pages().items():
         text, pictures = notebook_page(path, page)
         module = module_of(path)
-        files.append(File.generated(config, page, content=text + (api(module) if module else '')))
+        files.append(File.generated(config, page, content=text + (api(module, page) if module else '')))
         for name, data in pictures.items(): files.append(File.generated(config, name, content=data))
+    files.append(File.generated(config, 'api.md', content=every_name()))
     return files
 
 def on_page_markdown(markdown, page, config, files):
@@ -207,7 +213,20 @@ def formula(m)->str:
     text, block = html.unescape(m[2]), m[1] == 'div'
     return convert(text.strip().removeprefix('\\[' if block else '\\(').removesuffix('\\]' if block else '\\)'), display='block' if block else 'inline')
 
+def to_api(content:str, page:str)->str:
+    "Names of the library in the text lead to their API."
+    def new(m):
+        if m[1] not in ANCHORS: return m[0]
+        to, anchor = ANCHORS[m[1]].split('#')
+        link = '' if to == page else posixpath.relpath(to, posixpath.dirname(page) or '.').removesuffix('.md') + '.html'
+        return f'<a class="api" href="{link}#{anchor}"><code>{m[1]}</code></a>'
+    parts = re.split(r'(?s)(<a [^>]*>.*?</a>|<h\d.*?</h\d>|<pre.*?</pre>)', content)
+    return ''.join(o if i%2 else re.sub(r'<code>(\w+)</code>', new, o) for i, o in enumerate(parts))
+
 def on_page_content(content, page, config, files):
+    "Formulas, links to the API, and the HTML of outputs. Code waits outside until the search has read the page: it would be most of the index."
     content = re.sub(r'<(div|span) class="arithmatex">(.*?)</\1>', formula, content, flags=re.S)
-    content = re.sub(r'<p>(raw\d{6}raw)</p>', lambda m: RAW[m[1]], content)
-    return content
+    content = re.sub(r'<p>(raw\d{6}raw)</p>', r'<!--\1-->', to_api(content, page.file.src_uri))
+    return re.sub(r'(?s)<div class="highlight">.*?</pre></div>', lambda m: f'<!--{raw(m[0]).strip()}-->', content)
+
+def on_post_page(output, page, config): return re.sub(r'<!--(raw\d{6}raw)-->', lambda m: RAW[m[1]], output)
