@@ -34,7 +34,7 @@ SAY = @printf '\n== %s  %s\n' "$$(date +%H:%M:%S)"
 
 help:
 	@echo 'make demo         install, degrade sample photos, train a small network, restore two photos (about 10 minutes on two cores that are fast at bf16, 20 on others)'
-	@echo 'make benchmark    the table of scores in README.md: PHOTOS="NAME=FOLDER ..." of clean photos (without: two samples, in minutes), OPTIONS="..." of benchmarks/quality.py'
+	@echo 'make benchmark    the tables of scores in nbs/pages/numbers.md: PHOTOS="NAME=FOLDER ..." of clean photos (without: two samples, in minutes), OPTIONS="..." of benchmarks/quality.py'
 	@echo 'make test         install, then run the library notebooks and pytest'
 	@echo 'make test-latest  the wheel in a fresh environment with the newest fastai: pytest, every tutorial, nbdev 3'
 	@echo 'make ci           check + test + test-latest'
