@@ -2,6 +2,8 @@
 
 Links are those that are right in the repository: to a page they lead to the page, to another file of the repository to GitHub. One that leads
 nowhere stays as it is, and mkdocs, which is strict, ends with an error. Nothing is executed, and no network is needed.
+
+    python tools/site_hooks.py --quarto     # makes nbs/ ready for nbdev_docs, in a checkout that is thrown away (.github/workflows/docs.yaml)
 """
 import base64
 import html
@@ -51,8 +53,8 @@ def source_of(page:str)->str:
     if page in OUTSIDE: return page
     return f'nbs/{page}' if (NBS/page).exists() else f"nbs/{page.removesuffix('.md')}.ipynb"
 
-def lead(link:str, page:str)->str:
-    "Where a link of the repository leads on the site."
+def lead(link:str, page:str, page_of=page_of)->str:
+    "Where a link of the repository leads on the site whose pages `page_of` names."
     if re.match(r'[a-z]+:|#|/', link): return link
     path, hash_, anchor = link.partition('#')
     target = posixpath.normpath(posixpath.join(posixpath.dirname(source_of(page)), path))
@@ -69,8 +71,8 @@ def outside_code(text:str, change)->str:
         end = m.end()
     return ''.join(parts) + change(text[end:])
 
-def set_links(text:str, page:str)->str:
-    def new(m): return f'{m[1]}{lead(m[2], page)}{m[3]}' if m[1] else f'{m[4]}{lead(m[5], page)}{m[6]}'
+def set_links(text:str, page:str, page_of=page_of)->str:
+    def new(m): return f'{m[1]}{lead(m[2], page, page_of)}{m[3]}' if m[1] else f'{m[4]}{lead(m[5], page, page_of)}{m[6]}'
     return LINK.sub(new, text) if '](' in text or '="' in text else text
 
 ### Notebooks ###
@@ -230,3 +232,30 @@ def on_page_content(content, page, config, files):
     return re.sub(r'(?s)<div class="highlight">.*?</pre></div>', lambda m: f'<!--{raw(m[0]).strip()}-->', content)
 
 def on_post_page(output, page, config): return re.sub(r'<!--(raw\d{6}raw)-->', lambda m: RAW[m[1]], output)
+
+### Quarto, which nbdev_docs calls, sees what lies in nbs/ only ###
+
+def quarto_page(path:str):
+    "As `page_of`, where notebooks are pages themselves."
+    if path == 'README.md': return 'index.ipynb'
+    return path if path in OUTSIDE else path.removeprefix('nbs/') if page_of(path) else None
+
+def contents(nav:list)->list:
+    "The navigation as a sidebar of Quarto."
+    pairs = [pair for entry in nav for pair in entry.items()]
+    return [{'section': k, 'contents': contents(v)} if isinstance(v, list) else {'text': k, 'href': v if ':' in v else quarto_page(source_of(v))} for k, v in pairs if v != 'api.md']
+
+def for_quarto():
+    "Bring the pages from outside into nbs/, lead links to them, write the sidebar."
+    def links(text, page): return outside_code(text, lambda o: set_links(o, page, quarto_page))
+    for page, path in pages().items():
+        nb = json.loads(path.read_text(encoding='utf-8'))
+        for cell in nb['cells']:
+            if cell['cell_type'] == 'markdown': cell['source'] = links(joined(cell['source']), page)
+        path.write_text(json.dumps(nb, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    for path in [*NBS.glob('pages/*.md'), *NBS.glob('howto/*.md'), *(ROOT/o for o in OUTSIDE)]:
+        page = path.name if path.parent == ROOT else path.relative_to(NBS).as_posix()
+        (NBS/page).write_text(links(path.read_text(encoding='utf-8'), page), encoding='utf-8')
+    (NBS/'sidebar.yml').write_text(yaml.dump({'website': {'sidebar': {'contents': contents(navigation())}}}, sort_keys=False, allow_unicode=True), encoding='utf-8')
+
+if __name__ == '__main__' and '--quarto' in sys.argv[1:]: for_quarto()
