@@ -27,7 +27,7 @@ NBS = ROOT/'nbs'
 OUTSIDE = ('MODEL_CARD.md', 'CHANGELOG.md', 'CONTRIBUTING.md') # pages that lie beside nbs/, not in it
 FLOORS = ('photo', 'degrade', 'nets', 'baselines', 'restore', 'data', 'score', 'learn', 'train', 'oldphoto', 'superres', 'colourhistory', 'web', 'cli')
 PICTURES = {'image/png': 'png', 'image/jpeg': 'jpg', 'image/svg+xml': 'svg'}
-LINK = re.compile(r'(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)((?:\s"[^"]*")?\))|((?:src|href)=")([^"]+)(")')
+LINK = re.compile(r'(\]\()([^)\s]+)((?:\s"[^"]*")?\))|((?:src|href)=")([^"]+)(")')
 CODE = re.compile(r'(?ms)^(```|~~~).*?^\1|`[^`\n]*`')
 RAW = {} # what stands for a piece of HTML in Markdown -> that piece
 ANCHORS = {} # an exported name -> where its API is: 'page#name'
@@ -197,6 +197,7 @@ def navigation()->list:
             {'Library': [{'Every name': 'api.md'}, *({o: rooms(o)} for o in floors)]}, {'About': about}, {'Source': settings()['git_url']}]
 
 def on_files(files, config):
+    for file in [o for o in files if o.src_uri.endswith('.ipynb')]: files.remove(file) # a link to one that is left is an error then
     for page in OUTSIDE: files.append(File.generated(config, page, content=(ROOT/page).read_text(encoding='utf-8')))
     for page, path in pages().items():
         text, pictures = notebook_page(path, page)
