@@ -5,7 +5,6 @@ nowhere stays as it is, and mkdocs, which is strict, ends with an error. Nothing
 
     python tools/site_hooks.py --quarto     # makes nbs/ ready for nbdev_docs, in a checkout that is thrown away (.github/workflows/docs.yaml)
 """
-import ast
 import base64
 import html
 import importlib
@@ -247,12 +246,13 @@ def contents(nav:list)->list:
     pairs = [pair for entry in nav for pair in entry.items()]
     return [{'section': k, 'contents': contents(v)} if isinstance(v, list) else {'text': k, 'href': v if ':' in v else quarto_page(source_of(v))} for k, v in pairs if v != 'api.md']
 
-def mixed(source:str)->bool:
-    "Does a cell import and do something else, too? nbdev_docs would run it, for its imports, without the cells before it."
-    if re.search(r'(?m)^\s*#\s*\|\s*(export|exports|exporti)\b', source) or 'import' not in source: return False
-    try: body = ast.parse(re.sub(r'(?m)^(\s*)[%!].*', r'\1pass', source)).body
-    except SyntaxError: return True
-    return any(isinstance(o, (ast.Import, ast.ImportFrom)) for b in body for o in ast.walk(b)) and not all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in body)
+def from_module(nb:dict, module:str):
+    """Let nbdev_docs take what `show_doc` shows from the module. By itself it runs exported cells, of which Python cannot always find the source again,
+    and every cell with an import in it, without the cells before."""
+    for cell in nb['cells']:
+        if cell['cell_type'] == 'code' and re.search(r'\bimport\b|#\s*\|\s*export', joined(cell['source'])): cell['source'] = '#| eval: false\n' + joined(cell['source'])
+    source = f'#| hide\n#| exec_doc\nimport {module} as room\nglobals().update(vars(room))'
+    nb['cells'].insert(1, dict(cell_type='code', id='room', metadata={}, execution_count=None, outputs=[], source=source))
 
 def for_quarto():
     "Bring the pages from outside into nbs/, lead links to them, write the sidebar; keep nbdev from running what it need not."
@@ -261,7 +261,7 @@ def for_quarto():
         nb = json.loads(path.read_text(encoding='utf-8'))
         for cell in nb['cells']:
             if cell['cell_type'] == 'markdown': cell['source'] = links(joined(cell['source']), page)
-            elif mixed(joined(cell['source'])): cell['source'] = '#| eval: false\n' + joined(cell['source'])
+        if module := module_of(path): from_module(nb, module)
         path.write_text(json.dumps(nb, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     for path in [*NBS.glob('pages/*.md'), *NBS.glob('howto/*.md'), *(ROOT/o for o in OUTSIDE)]:
         page = path.name if path.parent == ROOT else path.relative_to(NBS).as_posix()
