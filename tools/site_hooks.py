@@ -124,11 +124,20 @@ def methods(cls:type, module:str)->list:
     found = {k: getattr(v, '__func__', getattr(v, 'fget', v)) for k, v in vars(cls).items() if not k.startswith('_')}
     return [f for f in found.values() if isinstance(f, types.FunctionType) and f.__doc__ and f.__module__ == module]
 
+def room(module:str):
+    "A room's module, in which fastcore finds the docments of parameters that a function takes over from a dataclass (`delegates`): there is no source of its `__init__`."
+    mod = importlib.import_module(module)
+    for o in vars(mod).values():
+        init = getattr(o, '__delwrap__', None)
+        if getattr(init, '__name__', '') == '__init__': o.__delwrap__ = getattr(sys.modules[init.__module__], init.__qualname__.split('.')[0], init)
+    return mod
+
 def shown(o, level:int, name:str)->str:
     "Signature, docments and docstring by nbdev, under a heading whose anchor is the name."
     from nbdev.showdoc import show_doc
     try: text = show_doc(o, title_level=level, name=name)._repr_markdown_().partition('#'*level + ' ')[2].partition('\n')[2]
-    except (ValueError, OSError): text = f'```python\n{o.__name__}{inspect.signature(o)}\n```\n\n*{o.__doc__}*' # a default is an array; a dataclass wrote it
+    except (ValueError, OSError): text = f'```python\n{o.__name__}{inspect.signature(o)}\n```\n\n{o.__doc__}' # a default is an array; a dataclass wrote it
+    text = re.sub(r'(?m)^\*(.+)\*$', r'\1', text, count=1) # nbdev slants the first line, not the first sentence
     return f'{"#"*level} {name} {{#{name}}}\n\n{text.strip()}'
 
 def exported(mod)->list:
@@ -137,7 +146,7 @@ def exported(mod)->list:
 
 def api(module:str, page:str)->str:
     "What a room exports: for each function and class its signature, what each parameter means, and its methods."
-    mod, parts = importlib.import_module(module), []
+    mod, parts = room(module), []
     for name, o in exported(mod):
         ANCHORS[name] = f'{page}#{name}'
         parts.append(shown(o, 3, name))
@@ -251,7 +260,7 @@ def from_module(nb:dict, module:str):
     and every cell with an import in it, without the cells before."""
     for cell in nb['cells']:
         if cell['cell_type'] == 'code' and re.search(r'\bimport\b|#\s*\|\s*export', joined(cell['source'])): cell['source'] = '#| eval: false\n' + joined(cell['source'])
-    source = f'#| hide\n#| exec_doc\nimport {module} as room\nglobals().update(vars(room))'
+    source = f'#| hide\n#| exec_doc\nimport sys\nsys.path.insert(0, {str(ROOT/"tools")!r})\nfrom site_hooks import room\nglobals().update(vars(room({module!r})))'
     nb['cells'].insert(1, dict(cell_type='code', id='room', metadata={}, execution_count=None, outputs=[], source=source))
 
 def for_quarto():
