@@ -10,7 +10,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 PHOTOS ?= CBSD68=photos/CBSD68
-.PHONY: help demo benchmark test check prepare readme test-latest ci clean clean-all
+.PHONY: help demo benchmark test check prepare readme docs test-latest ci clean clean-all
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -34,11 +34,12 @@ SAY = @printf '\n== %s  %s\n' "$$(date +%H:%M:%S)"
 
 help:
 	@echo 'make demo         install, restore four worn photos (a minute), then train a toy of your own (10 minutes on two cores that are fast at bf16, 20 on others)'
-	@echo 'make benchmark    the table of scores in README.md: PHOTOS="NAME=FOLDER ..." of clean photos (without: two samples, in minutes), OPTIONS="..." of benchmarks/quality.py'
+	@echo 'make benchmark    the tables of scores in nbs/pages/numbers.md: PHOTOS="NAME=FOLDER ..." of clean photos (without: two samples, in minutes), OPTIONS="..." of benchmarks/quality.py'
 	@echo 'make test         install, then run the library notebooks and pytest'
 	@echo 'make test-latest  the wheel in a fresh environment with the newest fastai: pytest, every tutorial, nbdev 3'
-	@echo 'make ci           check + test + test-latest'
+	@echo 'make ci           check + docs + test + test-latest'
 	@echo 'make check        are notebooks, modules and README.md in step? (changes nothing)'
+	@echo 'make docs         the documentation as a site, in _docs/; a link that leads nowhere is an error'
 	@echo 'make prepare      bring them in step: clean and export the notebooks, write README.md'
 	@echo 'make clean        remove what these commands wrote; clean-all: the environments too'
 
@@ -137,14 +138,19 @@ check: $(VENV)/.installed-dev
 prepare readme: $(VENV)/.installed-dev
 	$(BIN)/python tools/check_notebooks.py --fix
 
+# The form is in mkdocs.yml, the pages are made by tools/site_hooks.py. To look: python -m http.server --directory _docs
+docs: $(VENV)/.installed-dev
+	$(SAY) 'The documentation, in _docs/'
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/mkdocs build --quiet
+
 # An environment with PyTorch's CUDA build takes 6.4 GB; a machine that only runs the tests ($CI is set) need not hold two.
-ci: check test
+ci: check docs test
 	$(if $(CI),rm -rf $(VENV))
 	$(MAKE) test-latest
 	$(SAY) 'All passed'
 
 clean:
-	rm -rf build dist demo *.egg-info .pytest_cache
+	rm -rf build dist demo _docs _proc *.egg-info .pytest_cache
 	find nbs restorer_fastai tests tools data_prep benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 clean-all: clean
