@@ -135,10 +135,14 @@ class _Shared: # in front of `DistributedDL`, which fastai can import only where
     def __init__(self, dl, n):
         super().__init__(dl, own_rank() if n > 1 else 0, n)
         self.fake_l.__class__ = type(dl.fake_l) # how its worker processes are started
-        self.bs = min(dl.bs, max(1, self._photos()//n)) # as loaders do that have less than a batch
+        self.bs = min(dl.bs, self._photos()//n) # as loaders do that have less than a batch
 
-    def _photos(self): return getattr(self.dl, 'partial_n', None) or self.dl.n # in an epoch of all processes
-    def __len__(self): return (lambda n, bs: n//bs if self.drop_last else ceil(n/bs))(self._photos(), self.bs*self.world_size)
+    def _photos(self): return max(self.world_size, getattr(self.dl, 'partial_n', None) or self.dl.n) # in an epoch of all processes
+
+    def __len__(self):
+        n, bs = self._photos(), self.bs*self.world_size
+        return n//bs if self.drop_last else ceil(n/bs)
+
     def _broadcast(self, idxs, rank): return from_main(idxs) if self.world_size > 1 else idxs
 
     def get_idxs(self):
@@ -205,7 +209,8 @@ def even_norms(
     net:nn.Module, # A network
 ):
     "Make the averages of batch norms in training the mean over all processes. All have to ask."
-    kept = [o for m in net.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats for o in (m.running_mean, m.running_var)]
+    norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm) and m.training and m.track_running_stats]
+    kept = [o for m in norms for o in (m.running_mean, m.running_var)]
     if not kept or n_processes() == 1: return
     even = mean_over(torch.cat(kept)).split([len(o) for o in kept])
     for old, new in zip(kept, even): old.copy_(new)
@@ -277,8 +282,9 @@ class SharedLearner(Learner):
         **kwargs # For accelerate's `Accelerator`
     ):
         "What `distrib_ctx` calls first."
-        join_processes(self.dls.device)
+        device = join_processes(self.dls.device)
         if n_processes() == 1: return self
+        self.dls.to(device)
         self.whole_loaders = list(self.dls.loaders)
         share_out(self.dls)
         self.shared_cbs = [_trainer(self, sync_bn, **kwargs), InStep()]
