@@ -99,7 +99,7 @@ def two(samples, tmp_path_factory):
     folder = tmp_path_factory.mktemp('two')
     build_dataset(samples/'train', folder/'set', pairs='none', valid_share=.2, progress=False)
     env = os.environ | dict(OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
-    launch = [sys.executable, '-W', 'ignore', '-m', 'accelerate.commands.launch', '--cpu', '--num_processes', '2', '--num_machines', '1', '--mixed_precision', 'no',
+    launch = [sys.executable, '-W', 'ignore', '-m', 'accelerate.commands.launch', '--multi_gpu', '--num_processes', '2', '--num_machines', '1', '--mixed_precision', 'no',
               '--dynamo_backend', 'no', '--main_process_port', '0', __file__, str(folder)]
     done = subprocess.run(launch, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -20,7 +20,7 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.data.all import DataLoaders
 from fastai.learner import Learner
-from fastai.torch_core import num_distrib, to_detach
+from fastai.torch_core import default_device, num_distrib, to_detach
 from torch import nn, Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -47,8 +47,9 @@ def join_processes(
     if num_distrib() < 2: return device
     try: from accelerate import PartialState
     except ImportError as e: raise RestorerError('training in several processes needs accelerate: `pip install "restorer_fastai[scale]"`') from e
-    state = PartialState(cpu=device is not None and torch.device(device).type == 'cpu')
-    return state.device
+    state = PartialState(cpu=torch.device(device or default_device()).type == 'cpu')
+    if n_processes() != num_distrib(): raise RestorerError(f'{num_distrib()} processes were started, and do not find each other: start them with `accelerate launch` or `torchrun`')
+    return torch.device('cpu') if state.device.type == 'cpu' else state.device
 
 def leave_processes():
     "Part from the other processes, when there is no more to do together."
