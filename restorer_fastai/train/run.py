@@ -65,6 +65,7 @@ def run_stage(
     if not state.begun: stage.arrive(recipe, state, dls, title, meta)
     learn = stage.learner(recipe, state.nets, dls, opt_func=OPTIMISERS[stage.optimiser], cbs=stage_callbacks(recipe, state, title, progress, meta, deadline))
     load_optimiser(learn, state)
+    for net in state.nets.values(): net.zero_grad(set_to_none=True) # zeros that an earlier stage has left are gradients, too: weight decay would pull at what rests
     learn.remove_cb(ProgressCallback) # there is one bar for the whole stage
     with in_step(learn), learn.no_logging(), progress_bar(stage.epochs*len(learn.dls.train), title, progress, 'photos/s') as tell:
         learn.stage_progress.tell = tell
