@@ -243,9 +243,11 @@ def train(
     minutes:Annotated[float, typer.Option(help='Stop after so many, with a checkpoint; the same command goes on, also in a copy of OUT on another machine')]=None,
 ):
     "Train the generator, the critic, and both against each other, or a part of the restorer. Started again, it goes on where it was stopped, also when it was killed."
+    from restorer_fastai.learn.processes import is_main, leave_processes
     from restorer_fastai.train.run import train as run_stages
     model = run_stages(recipe, data, out, checkpoint_minutes=checkpoint_minutes, tensorboard=tensorboard, minutes=minutes)
-    if model: typer.echo(f'{model}: the trained network')
+    if model and is_main(): typer.echo(f'{model}: the trained network')
+    leave_processes()
 
 @app.command()
 def report(run:Annotated[Path, typer.Argument(help='Folder that `train` wrote')]):

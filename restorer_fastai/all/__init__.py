@@ -84,6 +84,7 @@ from ..score.harm import *
 from ..score.other_film import *
 from ..score.preference import *
 from ..learn.losses import *
+from ..learn.processes import *
 from ..learn.learner import *
 from ..learn.callbacks import *
 from ..learn.muon import *

@@ -228,6 +228,7 @@ def _of_archive(img, rng):
 # %% ../../nbs/44a_learn.any_frame.ipynb #d617aba2
 class AnyFrameLoss:
     "Cross-entropy of the sign and of the kind on the true side, and how far the frame is from the truth once its colours are turned."
+    asks_net = True # see 40a_learn.processes
     def __init__(self,
         net:LiteFrameNet, # Who is asked
         what:float=.7, # Weight of the kind

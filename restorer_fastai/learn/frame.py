@@ -67,6 +67,7 @@ class FrameStudent(nn.Module):
 # %% ../../nbs/44_learn.frame.ipynb #a3798b81
 class FrameLoss:
     "Cross-entropy of the kind, and how far the frame is from the truth once its colours are turned."
+    asks_net = True # see 40a_learn.processes
     def __init__(self,
         net:FrameNet, # Who is asked
         weight:float=5., # Of the mean absolute difference

@@ -27,6 +27,7 @@ from ..nets.critics import CriticNet
 from .callbacks import FastPrecision, norms_resting
 from .generator import FINE_ADAM
 from .learner import RestoringLearner
+from .processes import is_main, unwrapped
 from ..photo.errors import RestorerError
 from ..nets.restorer import RestorerNet
 from .losses import AdversarialLoss, LossWithParts, WeightedLoss, as_weighted
@@ -125,7 +126,7 @@ def stuck(self:ThresholdSwitcher) -> str: # One line with figures and a remedy; 
 # %% ../../nbs/48_learn.gan.ipynb #1bb281da
 @patch
 def after_train(self:ThresholdSwitcher):
-    if stuck := self.stuck(): warnings.warn(f'GAN epoch {self.epoch + 1}: {stuck}.')
+    if (stuck := self.stuck()) and is_main(): warnings.warn(f'GAN epoch {self.epoch + 1}: {stuck}.')
 
 # %% ../../nbs/48_learn.gan.ipynb #3a2e416d
 _OF_THE_EPOCH = ('n_generator', 'n_critic', 'n_capped', 'critic_losses')
@@ -169,7 +170,7 @@ class GanLoss(LossWithParts, GANLoss):
         target, # Clean photos
     ):
         "What the generator pays."
-        fake = self.gan_model.critic(output)
+        fake = unwrapped(self.gan_model.critic)(output) # it rests
         self._note(None, fake)
         return self._sum({'adversarial': self.adversarial.generator(fake)} | {k: f(output, target) for k,f in self.functions.items()})
 
@@ -191,6 +192,7 @@ def gan_splitter(gan): # two groups: the generator's parameters, the critic's
 
 class RestorerGAN(GANModule):
     "Generator and critic as one model; called, it is the one whose turn it is."
+    apart = 'generator', 'critic' # where several processes train, each is wrapped on its own
     def forward(self, *x): return (self.generator if self.gen_mode else self.critic)(*x)
 
 # %% ../../nbs/48_learn.gan.ipynb #97448f01

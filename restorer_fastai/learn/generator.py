@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['FINE_ADAM', 'PART_SETTINGS', 'load_encoder', 'only_part', 'part_and_rest', 'part_learner', 'part_of',
-           'generator_splitter', 'new_generator', 'generator_learner', 'slower_encoder', 'pretrain_generator',
-           'share_out']
+           'generator_splitter', 'new_generator', 'generator_learner', 'slower_encoder', 'pretrain_generator']
 
 # %% ../../nbs/43_learn.generator.ipynb #f51247a2
 from functools import partial
@@ -169,21 +168,3 @@ def pretrain_generator(
         learn.unfreeze()
         lr = slower_encoder(learn, lr)
     learn.fit_one_cycle(epochs, lr)
-
-# %% ../../nbs/43_learn.generator.ipynb #fafcb840
-class _AnyDevice: # in front of `DistributedDL`, which fastai can import only where accelerate is installed
-    def _broadcast(self, t, rank):
-        t = torch.LongTensor(t).to('cuda' if torch.distributed.get_backend() == 'nccl' else 'cpu')
-        torch.distributed.broadcast(t, rank)
-        return t.tolist()
-
-def share_out(
-    dls:DataLoaders, # Loaders of one process
-) -> DataLoaders: # The same object
-    "Let each process of a distributed run read its own part of every epoch, on GPUs or CPUs. Raises ImportError without accelerate."
-    try: import accelerate
-    except ImportError as e: raise ImportError('training in several processes needs accelerate: `pip install accelerate`') from e
-    from fastai.distributed import DistributedDL
-    shared = type('SharedDL', (_AnyDevice, DistributedDL), {})
-    dls.loaders = [dl if isinstance(dl, DistributedDL) else shared(dl) for dl in dls.loaders]
-    return dls

@@ -23,6 +23,7 @@ from ..photo.pixels import to_float, to_tensor
 from ..photo.reading import from_pil, read_photo
 from ..photo.errors import RestorerError
 from ..restore.restorer import Restorer
+from .processes import SharedLearner
 
 # %% ../../nbs/41_learn.learner.ipynb #db4acb79
 def _as_array(photo):
@@ -92,7 +93,7 @@ def _photos_in(dl, loaders):
     return photos if kin and not rows else None
 
 # %% ../../nbs/41_learn.learner.ipynb #0450583e
-class RestoringLearner(Learner):
+class RestoringLearner(SharedLearner):
     "A `Learner` from photos to photos: trains on squares that its loaders damage, predicts and exports for whole photos that nobody damages."
     whole_net = None # The `RestorerNet` a part of which learns here; None: it is the model, or the model's `generator`
 

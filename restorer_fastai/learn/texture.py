@@ -21,6 +21,7 @@ from .gan import GanLearner, GanLoss, TurnTaker
 from .losses import AdversarialLoss, CharbonnierLoss, PERCEPTUAL_LAYERS, PerceptualLoss, WeightedLoss
 from .on_device import as_planned, DamageOnDevice
 from .repair import OfLessons, REPAIR_SHARES, RepairLoss, RepairStudent
+from .processes import unwrapped
 from ..nets.backbone import Backbone
 from ..nets.projected import lite_eyes
 from ..nets.repair import RepairNet
@@ -136,7 +137,7 @@ class TextureLoss(GanLoss):
     def _judged(self, photos): # what the critic's opinion of hard ones costs; nothing where there are none
         self.accuracy = dict(fake=photos.new_tensor(float('nan')))
         if not len(photos): return {}
-        fake = self.gan_model.critic(photos)
+        fake = unwrapped(self.gan_model.critic)(photos) # it rests
         self._note(None, fake)
         return dict(adversarial=self.adversarial.generator(fake))
 

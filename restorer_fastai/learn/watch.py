@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torchvision.utils import make_grid
 
 from .callbacks import restoring_net
+from .processes import is_main
 from ..photo.pixels import from_tensor
 
 # %% ../../nbs/49_learn.watch.ipynb #cc9e5260
@@ -42,6 +43,8 @@ class TensorBoardLog(Callback):
     ): self.folder, self.every, self.photos = folder, every, photos
 
     def before_fit(self):
+        self.run = is_main() # fastai lets it run again after the fit
+        if not self.run: return
         try: from torch.utils.tensorboard import SummaryWriter
         except ImportError as e: raise ImportError('TensorBoard is not installed: `pip install tensorboard`, or do without its log') from e
         self.writer, self._trained = SummaryWriter(str(self.folder)), False

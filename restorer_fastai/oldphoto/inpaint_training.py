@@ -31,6 +31,8 @@ from ..learn.learner import OpenWhole
 from ..learn.learner import whole_photo_dls
 from ..learn.losses import LossWithParts
 from ..learn.losses import PerceptualLoss
+from ..learn.processes import largest_over
+from ..learn.processes import SharedLearner
 from ..nets.architectures import builder_of
 from ..nets.backbone import load_backbone
 from ..nets.blocks import computing_in
@@ -97,7 +99,7 @@ class ShowMask(Callback):
         x, truth = (o[0].as_subclass(Tensor) for o in (self.xb, self.yb))
         mask = truth[:, 3:].to(x.dtype)
         self.learn.xb = (torch.cat([x, mask], 1),) # (N, 4, H, W)
-        if self.training: self.note(max(hole_radius(o) for o in mask[:, 0].cpu().numpy()))
+        if self.training: self.note(largest_over(max(hole_radius(o) for o in mask[:, 0].cpu().numpy())))
 
     def note(self, radius):
         config = restoring_net(self.learn.model).config
@@ -125,7 +127,7 @@ class InpaintStudent(nn.Module):
             return self.generator.repaint(x, guess_from_half(self.generator, x))
 
 # %% ../../nbs/71c_oldphoto.inpaint_training.ipynb #b42bf9e1
-class InpaintLearner(Learner):
+class InpaintLearner(SharedLearner):
     "A learner of an inpainting network: trains on squares, predicts for whole photos with masks."
     def predict(self,
         item, # A path, Pillow image, array (H, W, 3) or (H, W), or tensor (3, H, W), of any size

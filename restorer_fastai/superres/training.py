@@ -23,6 +23,7 @@ from ..learn.callbacks import restoring_net
 from ..learn.generator import part_learner
 from ..learn.learner import OpenWhole, whole_photo_dls
 from ..learn.losses import get_loss
+from ..learn.processes import SharedLearner
 from ..learn.repair import in_memory
 from ..nets.architectures import builder_of
 from ..photo.pixels import from_tensor, to_tensor
@@ -43,7 +44,7 @@ def psnr_y(
     return psnr(pred.clamp(0, 1), targ, 'y', BORDER, MAX_DB).mean()
 
 # %% ../../nbs/77_superres.training.ipynb #4f777d55
-class SuperResLearner(Learner):
+class SuperResLearner(SharedLearner):
     "A learner of a network that enlarges: trains on crops, predicts for whole photos of any size."
     def predict(self,
         item, # A path, Pillow image, array (H, W, 3) or (H, W), or tensor (3, H, W), of any size

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SeedEpoch', 'make_skippable', 'TrainingError', 'told_when_full', 'writing', 'memories_of', 'remind',
-           'optimiser_state', 'RunState', 'read_checkpoint', 'EpochEnd', 'Checkpoint', 'OutOfTime', 'StopInTime',
-           'ResumeEpoch', 'load_optimiser', 'highest_usual', 'DivergenceGuard']
+           'optimiser_state', 'RunState', 'read_checkpoint', 'EpochEnd', 'Checkpoint', 'OutOfTime', 'is_over',
+           'StopInTime', 'ResumeEpoch', 'load_optimiser', 'highest_usual', 'DivergenceGuard']
 
 # %% ../../nbs/50_train.checkpoint.ipynb #b8c261a8
 import math
@@ -27,6 +27,7 @@ from fastcore.foundation import L
 from ..photo.errors import RestorerError
 from ..photo.disk import write_beside
 from ..degrade.chance import seed_from
+from ..learn.processes import by_main, from_main, n_processes, own_rank
 
 # %% ../../nbs/50_train.checkpoint.ipynb #aaa478c3
 class SeedEpoch(Callback):
@@ -42,7 +43,7 @@ class SeedEpoch(Callback):
         for dl in self.dls.loaders: dl.rng = random.Random(self.seed)
 
     def before_batch(self):
-        if self.training: set_seed(seed_from(self.seed, 'step', self.iter, bits=32))
+        if self.training: set_seed(seed_from(self.seed, 'step', self.iter, *[own_rank()][:own_rank()], bits=32)) # each process draws for its own photos
 
 # %% ../../nbs/50_train.checkpoint.ipynb #be29453e
 def _rest_of_epoch(dl, get_idxs): return get_idxs()[dl.skipped*dl.bs:]
@@ -139,13 +140,14 @@ class RunState:
 
 # %% ../../nbs/50_train.checkpoint.ipynb #f6b06bcd
 @patch
+@by_main
 def save(self:RunState):
     "Write the checkpoint, whole or not at all, and only when its weights are good. Raises TrainingError."
     nets = {name: net.state_dict() for name,net in self.nets.items()}
     for name,weights in nets.items():
         if not all(torch.isfinite(o).all() for o in weights.values()):
             raise TrainingError(f"weights of the {name} are no numbers any more; {self.path} is from before")
-    place = {o: getattr(self, o) for o in _PLACE}
+    place = {o: getattr(self, o) for o in _PLACE} | dict(processes=n_processes())
     with writing(self.path) as tmp, open(tmp, 'wb') as f: torch.save(dict(nets=nets) | place, f)
     for path in self.run.glob('best-*.safetensors'): # others than the one that the checkpoint names
         if not self.best or path.name != self.best['file']: path.unlink()
@@ -174,7 +176,11 @@ def read_checkpoint(
 def load(self:RunState,
     saved:dict, # What `read_checkpoint` gave
 ):
-    "Take over a checkpoint."
+    "Take over a checkpoint. Raises TrainingError when it stands within an epoch that another number of processes shares."
+    before = saved.get('processes', 1)
+    if saved['batch'] and before != n_processes():
+        raise TrainingError(f"{self.path} stands within an epoch, of which each of {before} process(es) has read its share; now there are {n_processes()}: "
+                            f"go on with {before} to the end of the epoch, and then with as many as you like")
     for name in self.nets.keys() & saved['nets'].keys(): self.nets[name].load_state_dict(saved['nets'][name])
     for o in _PLACE: setattr(self, o, saved[o])
 
@@ -222,6 +228,12 @@ class Checkpoint(EpochEnd):
 # %% ../../nbs/50_train.checkpoint.ipynb #50a00002
 class OutOfTime(Exception): "A run has used the minutes that it was given; all that it did is in its checkpoint."
 
+def is_over(
+    deadline:float, # By `time.monotonic`, s
+) -> bool:
+    "Is the time over, by the clock of the main process?"
+    return deadline < math.inf and from_main(time.monotonic() >= deadline)
+
 class StopInTime(EpochEnd):
     "Save the run and raise `OutOfTime` after the first batch that ends later than `deadline`; not while the loss looks bad, nor at the very end of a fit."
     order = Checkpoint.order + 1
@@ -229,7 +241,7 @@ class StopInTime(EpochEnd):
         deadline:float, # By `time.monotonic`, s
     ): self.deadline = deadline
 
-    def _is_late(self): return time.monotonic() >= self.deadline
+    def _is_late(self): return is_over(self.deadline)
 
     def after_batch(self):
         if not self.training or self.iter + 1 == self.n_iter or not self._is_late(): return

@@ -37,6 +37,7 @@ from ..learn.gan import GanLearner, TurnLog
 from ..learn.generator import FINE_ADAM, generator_learner, slower_encoder
 from ..learn.holes import hole_learner, hole_truth
 from ..learn.muon import Muon
+from ..learn.processes import by_main
 from ..learn.watch import TensorBoardLog
 from .checkpoint import DivergenceGuard, told_when_full
 from .log import add_rows, KeepBest, offer_network, same_photos, SampleSheet, TurnTable
@@ -224,6 +225,7 @@ def finish(self:Stage,
 
 # %% ../../nbs/52_train.kinds.ipynb #1a03c8d5
 @patch
+@by_main
 def write(self:Stage,
     path, # The file to write
     net, # The network called `result`

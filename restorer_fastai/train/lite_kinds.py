@@ -67,7 +67,9 @@ def fit(self:LiteStage, learn, recipe, start_epoch=0):
 @patch
 def finish(self:LiteStage, state, meta):
     if average := (state.memories or {}).get('weight_ema'):
-        state.nets[self.result].load_state_dict({k.partition('.')[2]: v for k,v in average['average'].items()})
+        net = state.nets[self.result] # which learned as it is, or inside of a student, by another name
+        known = net.state_dict().keys()
+        net.load_state_dict({k if k in known else k.partition('.')[2]: v for k,v in average['average'].items()})
 
 # %% ../../nbs/52a_train.lite_kinds.ipynb #6d1a4016
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ..photo.disk import read_rows, write_rows
 from ..photo.writing import write_photo
 from ..learn.gan import Turn
 from ..learn.callbacks import restoring_net
+from ..learn.processes import by_main, from_main, n_processes
 from ..learn.watch import sample_sheet
 from .checkpoint import EpochEnd, RunState, told_when_full, writing
 
@@ -40,7 +41,7 @@ class StageProgress(Callback):
 
     def after_batch(self):
         if not self.training: return
-        self.photos += len(self.xb[0])
+        self.photos += len(self.xb[0])*n_processes()
         self.photos_per_s = self.photos/(time.perf_counter() - self.started)
         self.tell(self.epoch*len(self.dls.train) + self.iter + 1, speed=self.photos_per_s)
 
@@ -48,6 +49,7 @@ class StageProgress(Callback):
 FIRST_COLUMNS = ('stage', 'kind', 'size', 'epoch', 'steps', 'train_loss', 'valid_loss')
 LAST_COLUMNS = ('photos_per_s', 'seconds')
 
+@by_main
 def add_rows(
     path, # A CSV file; made when missing
     rows, # Dicts, whose columns may be new
@@ -59,6 +61,7 @@ def add_rows(
     with told_when_full(path): write_rows(path, rows, columns, digits=5)
 
 # %% ../../nbs/51_train.log.ipynb #4013ea39
+@by_main
 def forget_after(
     run:Path, # Folder of the run
     name:str, # Of the stage it stands in, such as '02-critic-64'
@@ -110,6 +113,7 @@ def end_of_epoch(self:EpochLog):
     row = dict(stage=self.title, kind=self.about.kind, size=self.about.size, epoch=self.epoch + 1, steps=self.state.steps)
     row |= dict(train_loss=self.paid/self.counted) | {k: v for k,v in self.scores.items() if k != 'train_loss'}
     row |= self.about.columns(self.learn) | dict(photos_per_s=self.stage_progress.photos_per_s, seconds=self.spent)
+    if n_processes() > 1: row['processes'] = n_processes()
     if weights := getattr(self.loss_func, 'weights', None): row['loss_weights'] = json.dumps(weights)
     add_rows(self.state.run/'log.csv', [row])
     shown = ['train_loss', 'valid_loss', *self.about.measures.values(), *self.about.shown, 'photos_per_s']
@@ -174,6 +178,7 @@ def machine_facts(
 def utc_now() -> str: return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 # %% ../../nbs/51_train.log.ipynb #5c6af394
+@by_main
 def note_facts(
     run:Path, # Folder of the run
     stage:str|None=None, # Name of the stage they are about; None: the whole run
@@ -204,6 +209,7 @@ class SampleSheet(EpochEnd):
 
     def before_fit(self): self.batch = self.dls.valid.one_batch() if len(self.dls.valid) else self.dls.train.one_batch()
 
+    @by_main
     def end_of_epoch(self):
         with as_scored(self.learn): sheet = sample_sheet(restoring_net(self.model), self.batch)
         write_photo(self.folder/'samples'/f'{self.title}-{self.epoch+1:03d}.jpg', sheet)
@@ -226,7 +232,7 @@ def offer_network(
     meta:dict, # For the weights file
 ):
     "Keep the network when none has scored higher on the same photos at the same size; none is kept where no photo is held out, and nothing scored."
-    scores = {k: scores.get(k) for k in ('score', 'psnr', 'ssim')}
+    scores = from_main({k: scores.get(k) for k in ('score', 'psnr', 'ssim')}) # all processes decide alike
     if scores['score'] is None: return
     if same_photos(state.best, about) and not scores['score'] > state.best['score']: return
     file = f'best-{title}-{epoch:03d}.safetensors'

@@ -134,13 +134,16 @@ def _pictures(o, most=8):
             *(html_picture(read_photo(p), f'Samples after {p.stem}', caption=p.stem, short_side=300) for p in chosen)]
 
 # %% ../../nbs/54_train.report.ipynb #33e35627
+def _batch(stage, facts): # photos of a process × processes
+    return f"{stage['bs']} × {facts['processes']}" if facts.get('processes', 1) > 1 else stage['bs']
+
 def _stages(o):
     rows = []
     for i,stage in enumerate(o.recipe['stages']):
         name = name_of_stage(i, stage['kind'], stage['size'])
         ours, facts = (o.log[o.log.stage == name] if len(o.log) else o.log), o.facts.get('stages', {}).get(name, {})
         done = f"{int(ours.epoch.max()) if len(ours) else 0} of {stage['epochs']}"
-        rows.append([name, ', '.join(facts.get('trains', [])), done, stage['bs'], _number(stage['lr']), facts.get('seed', ''),
+        rows.append([name, ', '.join(facts.get('trains', [])), done, _batch(stage, facts), _number(stage['lr']), facts.get('seed', ''),
                      _duration(ours.seconds.sum()) if len(ours) else '', _number(ours.photos_per_s.median()) if len(ours) else '',
                      facts.get('started', ''), facts.get('ended', '')])
     head = ['Stage', 'Networks', 'Epochs', 'Batch', 'Rate', 'Seed', 'Trained', 'Photos/s', 'Began (UTC)', 'Ended (UTC)']
@@ -156,7 +159,7 @@ def _epochs(o):
 def _setting(o):
     facts = {'Recipe': o.recipe.get('name'), 'Seed': o.recipe.get('seed')}
     facts |= {f'Data set: {k}': v for k,v in o.facts.get('data', {}).items()}
-    facts |= {k.capitalize(): o.facts.get(k, '') for k in ('device', 'processor', 'threads', 'system', 'python')}
+    facts |= {k.capitalize(): o.facts.get(k, '') for k in ('device', 'processor', 'threads', 'processes', 'system', 'python')}
     facts |= o.facts.get('versions', {})
     table = html_table(['What', 'Which'], [[k, str(v)] for k,v in facts.items()], 'Data set, machine, versions')
     return [table, P('The recipe, as it was used:'), Pre(o.recipe_text, cls='scroll')]

@@ -28,7 +28,8 @@ from ..nets.weights import find_weights, load_weights
 from ..data.dataset import dataset_info, dataset_mix, read_manifest
 from ..learn.generator import load_encoder
 from ..learn.losses import LossParts
-from .checkpoint import Checkpoint, load_optimiser, OutOfTime, read_checkpoint, ResumeEpoch, RunState, SeedEpoch, StopInTime, writing
+from ..learn.processes import by_main, in_step, is_main, join_processes, n_processes, together, wait_for_all
+from .checkpoint import Checkpoint, is_over, load_optimiser, OutOfTime, read_checkpoint, ResumeEpoch, RunState, SeedEpoch, StopInTime, writing
 from .log import EpochLog, forget_after, machine_facts, note_facts, StageProgress, utc_now
 from .kinds import OPTIMISERS, RecipeError
 from .recipe import can_follow, load_recipe, networks_of, Recipe, recipe_from_dict, stage_name, stage_seed
@@ -64,8 +65,9 @@ def run_stage(
     if not state.begun: stage.arrive(recipe, state, dls, title, meta)
     learn = stage.learner(recipe, state.nets, dls, opt_func=OPTIMISERS[stage.optimiser], cbs=stage_callbacks(recipe, state, title, progress, meta, deadline))
     load_optimiser(learn, state)
+    for net in state.nets.values(): net.zero_grad(set_to_none=True) # zeros that an earlier stage has left are gradients, too: weight decay would pull at what rests
     learn.remove_cb(ProgressCallback) # there is one bar for the whole stage
-    with learn.no_logging(), progress_bar(stage.epochs*len(learn.dls.train), title, progress, 'photos/s') as tell:
+    with in_step(learn), learn.no_logging(), progress_bar(stage.epochs*len(learn.dls.train), title, progress, 'photos/s') as tell:
         learn.stage_progress.tell = tell
         stage.fit(learn, recipe, state.epoch)
 
@@ -80,6 +82,7 @@ def _at(data): return f'# data set: {Path(data).resolve()}'
 def _fingerprint(data): # which pairs lie on the disk is no matter
     return hashlib.sha256(read_manifest(data).drop(columns=['input', 'target']).to_csv(index=False).encode()).hexdigest()
 
+@by_main
 def claim_run(
     run:Path, # Folder of the run
     recipe:Recipe, # To go on with
@@ -131,10 +134,11 @@ def begin_run(
     say=print, # Is told when the data set lies elsewhere by now
 ) -> RunState:
     "The state of a run: from its checkpoint, or new. Raises WeightsError before anything is built or written when a new run lacks weights of others."
-    for folder in (run, run/'samples'): sweep(folder)
+    for folder in (run, run/'samples'): by_main(sweep)(folder)
     if not (saved := read_checkpoint(run)):
         for stage in recipe.stages: stage.check_weights(recipe)
     claim_run(run, recipe, data, saved, say)
+    wait_for_all() # nobody changes what another one still reads
     state = RunState(run, fresh_networks(recipe))
     if saved: state.load(saved)
     else: begin_networks(recipe, state.nets)
@@ -172,6 +176,7 @@ def stage_speed(
 # %% ../../nbs/55_train.run.ipynb #342b4fb3
 _LAST = 'the last one: no photo is held out to choose by'
 
+@by_main
 def finish_run(
     recipe:Recipe, # The run's recipe
     state:RunState, # All its stages done
@@ -202,7 +207,7 @@ def train_stage(
     run, i = state.run, state.stage
     stage, title, meta = recipe.stages[i], stage_name(recipe, i), training_meta(recipe, data, i)
     forget_after(run, title, state)
-    note_facts(run, title, seed=stage_seed(recipe, i), trains=stage.trains, **({} if state.begun else dict(started=utc_now())))
+    note_facts(run, title, seed=stage_seed(recipe, i), trains=stage.trains, processes=n_processes(), **({} if state.begun else dict(started=utc_now())))
     if not stage.is_skipped(recipe) and state.epoch < stage.epochs: run_stage(recipe, state, data, device, progress, meta, deadline)
     stage.finish(state, meta | dict(scores=last_scores(run)))
     speed = stage_speed(run, title)
@@ -221,6 +226,7 @@ def _stopped(recipe, state, minutes, say):
     "Say where a run stands that was out of time."
     say(f'{state.run}: stopped after {minutes:g} minutes, in stage {stage_name(recipe, state.stage)}, epoch {state.epoch + 1}, batch {state.batch}; the same command goes on from there')
 
+@by_main
 def try_report(
     run:Path, # Folder of the run
 ):
@@ -243,21 +249,28 @@ def train(
     """Train every stage of `recipe`, with a checkpoint after each epoch and within long ones. Killed and started again it goes on where it was, also in a copy of its folder on another machine.
     Writes model.safetensors and report.html; pretrained-SIZE.safetensors after each generator stage; log.csv, turns.csv, run.json, samples/.
     Raises RecipeError for a recipe that cannot be trained and TrainingError when training fails."""
-    recipe, run, deadline, say = load_recipe(recipe), Path(out), _deadline(minutes), print if progress else lambda line: None
+    recipe, deadline, device = load_recipe(recipe), _deadline(minutes), join_processes(device)
     said = dict(checkpoint_minutes=checkpoint_minutes, tensorboard=tensorboard)
-    recipe = replace(recipe, **{k: v for k,v in said.items() if v is not None})
+    recipe, progress = replace(recipe, **{k: v for k,v in said.items() if v is not None}), progress and is_main()
+    with together(): return _train(recipe, Path(out), data, device, progress, deadline, minutes)
+
+def _train(recipe, run, data, device, progress, deadline, minutes):
+    "`train`, in each of several processes."
+    say = print if progress else lambda line: None
+    if n_processes() > 1: say(f'{n_processes()} processes: a step sees {n_processes()} × `bs` photos; rates are as the recipe says')
     if 'valid' not in read_manifest(data).split.values: say(f'{data}: no photo is held out, so nothing is scored, and the last network is kept') # an error here leaves nothing behind
     state = begin_run(recipe, run, data, say)
     if state.path.exists(): say(f'{run}: going on after stage {state.stage}, epoch {state.epoch}, batch {state.batch}')
     note_facts(run, recipe=recipe.name, seed=recipe.seed, data=dict(folder=str(data)) | dataset_info(data)['counts'], started=utc_now(),
-               ended=None, **machine_facts(device or default_device()))
+               ended=None, processes=n_processes(), **machine_facts(device or default_device()))
     last = len(recipe.stages) if stages is None else min(stages, len(recipe.stages))
     while state.stage < last:
         try: train_stage(recipe, state, data, device, progress, deadline)
         except OutOfTime: pass
         try_report(run)
-        if time.monotonic() >= deadline and state.stage < last: return _stopped(recipe, state, minutes, say)
+        if state.stage < last and is_over(deadline): return _stopped(recipe, state, minutes, say)
     if state.stage < len(recipe.stages): return None
-    model = finish_run(recipe, state, data)
+    finish_run(recipe, state, data)
     try_report(run)
-    return model
+    wait_for_all()
+    return run/'model.safetensors'
