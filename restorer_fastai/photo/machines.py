@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['SchedulerError', 'what_runs_here', 'Terms', 'what_differs', 'Machines', 'machines_at']
 
-# %% ../../nbs/02a_photo.machines.ipynb #481ef168
+# %% ../../nbs/02a_photo.machines.ipynb #f14a3584
 import contextlib, functools, hashlib, importlib.metadata, importlib.util, itertools, os, socket, sys, time
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,10 +116,12 @@ def _carry_out(terms, job):
         return _distributed().get_worker().address, job()
     finally: _at_work.remove(job)
 
-# %% ../../nbs/02a_photo.machines.ipynb #142eea34
+# %% ../../nbs/02a_photo.machines.ipynb #97b94f72
 _AHEAD = 1000 # photos that lie ready at the scheduler
 _PATIENCE = 60 # seconds in which nothing comes back before somebody looks whether there are workers left
-_AGAIN = 'the same command goes on from here'
+_GONE = 'the scheduler has gone. Start it and its workers: the same command goes on from here'
+_NONE_LEFT = 'no worker is left. Start some: the same command goes on from here'
+_DEADLY = 'one worker after the other died while it was worked on: too little memory, perhaps. Give each worker more (`dask worker --memory-limit`, fewer `--nworkers`), or do it alone'
 
 class Machines:
     "Workers of a Dask scheduler that keep to the terms."
@@ -128,9 +131,14 @@ class Machines:
     ):
         self.client, self.terms, self._sent, self._seen = client, terms, {}, set(client.nthreads())
 
+    def _there(self):
+        "Addresses of the workers that there are."
+        try: return set(self.client.nthreads())
+        except Exception as e: raise SchedulerError(_GONE) from e
+
     def lost(self)->bool:
         "Has a worker gone since the work began?"
-        return not self._seen <= set(self.client.nthreads())
+        return not self._seen <= self._there()
 
     def _ended(self, done):
         "What came back by now; waits for one."
@@ -138,18 +146,23 @@ class Machines:
         while not (ended := done.next_batch(block=False)):
             time.sleep(.02)
             if time.monotonic() - asked < _PATIENCE: continue
-            if not self.client.nthreads(): raise SchedulerError(f'no worker is left. Start some: {_AGAIN}')
+            if not self._there(): raise SchedulerError(_NONE_LEFT)
             asked = time.monotonic()
         return ended
 
     def _result(self, future):
         "What came of one photo; a `SchedulerError` when it killed its workers."
-        if future.cancelled(): raise SchedulerError(f'the scheduler has gone. Start it and its workers: {_AGAIN}')
-        try: address, result = future.result()
-        except _distributed().KilledWorker:
-            return SchedulerError('one worker after the other died while it was worked on: too little memory, perhaps. Give each worker more (`dask worker --memory-limit`, fewer `--nworkers`), or do it alone')
-        self._seen.add(address)
-        return result
+        distributed = _distributed()
+        while not future.cancelled(): # as all are, when the scheduler has gone
+            try: address, result = future.result(timeout=_PATIENCE) # waits where the worker went after it was done: another one does it again
+            except distributed.KilledWorker: return SchedulerError(_DEADLY)
+            except (distributed.TimeoutError, CancelledError):
+                if future.status == 'error': raise
+                if not self._there(): raise SchedulerError(_NONE_LEFT) from None
+            else:
+                self._seen.add(address)
+                return result
+        raise SchedulerError(_GONE)
 
 # %% ../../nbs/02a_photo.machines.ipynb #52741449
 @patch
