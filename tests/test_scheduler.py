@@ -3,7 +3,6 @@ import dataclasses
 import functools
 import logging
 import re
-import time
 from types import SimpleNamespace
 
 import dask
@@ -137,7 +136,6 @@ def test_a_worker_that_comes_late_keeps_to_the_terms_too(cluster, tmp_path, monk
 
 def test_no_scheduler_no_worker_no_file(few, tmp_path, monkeypatch, restorer):
     monkeypatch.setattr(rooms_machines, '_WAIT', .3)
-    start = time.monotonic()
     said = CliRunner().invoke(cli.app, ['build', '--photos', str(few), '--out', str(tmp_path/'out'), '--scheduler', 'tcp://127.0.0.1:9'])
     assert said.exit_code == 1 and 'tcp://127.0.0.1:9: no Dask scheduler answers there' in said.output and '`dask scheduler`' in said.output
     for nonsense in ('none.json', 'nobody', 'ftp://127.0.0.1:9'):
@@ -145,7 +143,7 @@ def test_no_scheduler_no_worker_no_file(few, tmp_path, monkeypatch, restorer):
     with in_process(0) as empty:
         with pytest.raises(SchedulerError, match='has no workers.*dask worker') as e: build(few, tmp_path/'out', scheduler=empty.scheduler_address)
         assert empty.scheduler_address in str(e.value)
-    assert not (tmp_path/'out').exists() and time.monotonic() - start < 30
+    assert not (tmp_path/'out').exists()
     with pytest.raises(DatasetError, match='one of the two'): build(few, tmp_path/'out', scheduler='tcp://127.0.0.1:9', workers=2)
 
 @pytest.mark.parametrize('what, says', [('scheduler', 'the scheduler has gone'), ('worker', 'no worker is left')])
