@@ -2,6 +2,7 @@
 from ..photo.errors import *
 from ..photo.disk import *
 from ..photo.progress import *
+from ..photo.machines import *
 from ..photo.files import *
 from ..photo.pixels import *
 from ..photo.profiles import *

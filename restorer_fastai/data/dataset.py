@@ -14,10 +14,11 @@ import json
 import os
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import islice
 from math import floor
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
@@ -35,6 +36,7 @@ from ..degrade.mixes import apply_steps, load_mix, Mix, Plan
 from ..degrade.chance import name_hash
 from ..photo.disk import claim, file_hash, sweep, write_beside, write_rows
 from ..photo.errors import PhotoError, RestorerError
+from ..photo.machines import Machines, machines_at, SchedulerError
 from ..photo.files import find_photos, is_other_photo, is_photo, linked_folders
 from ..photo.pack import find_shards, is_pack, unpack_photos
 from ..photo.pixels import to_float, to_uint8
@@ -86,8 +88,22 @@ def _chunk(fn, items):
 
 _WAIT = 10 # seconds for which processes wait for more photos; with joblib's five minutes, a program that runs as a child of another would wait as long with them
 
+def _on_machines(fn, items, machines, update):
+    "`fn` of each item in order, computed on other machines."
+    early, n = {}, 0
+    for done, (i, result) in enumerate(machines.each(fn, items), 1):
+        if isinstance(result, SchedulerError): raise SchedulerError(f"{items[i]['source'] if isinstance(items[i], dict) else items[i]}: {result}")
+        early[i] = result
+        update(done)
+        while n in early:
+            yield early.pop(n)
+            n += 1
+
 def _over_photos(fn, items, workers, label, progress):
-    "`fn` of each item in order, computed by `workers` processes, with a bar that tells the time left."
+    "`fn` of each item in order, computed by `workers` processes or by `Machines`, with a bar that tells the time left."
+    if isinstance(workers, Machines):
+        with progress_bar(len(items), label, progress and bool(items)) as update: yield from _on_machines(fn, items, workers, update)
+        return
     if workers == 0: raise DatasetError("workers=0: choose at least 1, or -1 for as many as the machine has cores")
     jobs = [delayed(_chunk)(fn, items[i:i+8]) for i in range(0, len(items), 8)]
     with progress_bar(len(items), label, progress and bool(items)) as update:
@@ -144,7 +160,7 @@ def _reject_copies(rows):
 
 def scan_photos(
     photos, # Folder of photos, searched with its subfolders
-    workers:int=1, # Processes
+    workers:int=1, # Processes; or `Machines`
     progress:bool=False, # Show a bar with the time left?
 ) -> list: # One dict a photo, sorted by source: source, sha256, pixels, look, reason ('' when usable)
     """Read every photo below a folder once: hash the usable ones, give the others a reason. Folders that cannot be searched
@@ -358,6 +374,19 @@ def _alone(out):
     finally:
         with suppress(OSError): out.rmdir() # if nothing was built
 
+# %% ../../nbs/30_data.dataset.ipynb #ba03b610
+def _workers(workers, scheduler, photos, out):
+    "What `_over_photos` is to be told: a number of processes, or the `Machines` of a scheduler, which must see a few of the photos."
+    if not scheduler: return nullcontext(workers)
+    if workers != 1: raise DatasetError(f"workers={workers}, and a scheduler: it has workers of its own, so give one of the two")
+    files = (Path(folder)/o for folder, _, names in os.walk(photos) for o in sorted(names))
+    return machines_at(scheduler, out, list(islice(filter(os.path.isfile, files), 3)))
+
+def _sweep_pairs(out):
+    "Remove what workers that died left half-written."
+    for side in ('input', 'target'):
+        for folder, _, _ in os.walk(out/side): sweep(folder)
+
 # %% ../../nbs/30_data.dataset.ipynb #b8c4410f
 _UNPACKED = 'photos' # folder of a data set for the photos of a pack
 
@@ -427,15 +456,17 @@ def build_dataset(
     overwrite:bool=False, # Replace a data set that was built with other settings?
     progress:bool=True, # Show bars with the time left?
     held_out=None, # A CSV file that names the photos to hold out, see `read_held_out`; then `valid_share` means nothing
+    scheduler=None, # Address of a Dask scheduler whose workers are to do it, or a scheduler file; the result is the same
 ) -> BuildSummary:
     """Build a data set from clean photos: manifest, split, and the pairs asked for. Unusable photos go to rejected.csv and the
     run goes on. Raises DatasetError when nothing can be built, or not there, and when the disk is full or read-only: what was
-    written by then is whole, and the same call goes on from there. `PackError` for a pack that cannot be used."""
+    written by then is whole, and the same call goes on from there. `PackError` for a pack that cannot be used, `SchedulerError` for
+    machines that cannot."""
     start, photos, out = time.perf_counter(), Path(photos).expanduser().absolute(), Path(out).expanduser()
     mix = load_mix(mix)
     settings = _settings(_UNPACKED if is_pack(photos) else photos, mix, seed, pairs, valid_share, held_out)
     _check_folders(photos, out)
-    with _alone(out): counts, written, kept = _build(photos, out, mix, settings, workers, overwrite, progress)
+    with _alone(out), _workers(workers, scheduler, photos, out) as crew: counts, written, kept = _build(photos, out, mix, settings, crew, overwrite, progress)
     return BuildSummary(counts, written, kept, time.perf_counter() - start)
 
 # %% ../../nbs/30_data.dataset.ipynb #9abff696
@@ -449,7 +480,8 @@ def _build(photos, out, mix, settings, workers, overwrite, progress):
     if rows.empty: raise DatasetError(f"no photo below {photos} can be used; the first: {': '.join(rejected.iloc[0])}")
     counts = _counts(rows, rejected)
     todo, kept = _write_plan(out, settings | dict(counts=counts), rows, rejected, before)
-    wrong = [o for o in _over_photos(partial(_write_pair, out, photos), todo, workers, 'writing pairs', progress) if o]
+    wrong = [o for o in _over_photos(partial(_write_pair, out.absolute(), photos.absolute()), todo, workers, 'writing pairs', progress) if o]
+    if isinstance(workers, Machines) and workers.lost(): _sweep_pairs(out)
     if wrong: raise DatasetError(f"{len(wrong)} photos changed while the set was built, start again. The first: {wrong[0]}")
     return counts, len(todo), kept
 

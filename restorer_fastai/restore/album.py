@@ -6,18 +6,20 @@
 __all__ = ['FolderSummary', 'restore_album']
 
 # %% ../../nbs/68_restore.album.ipynb #ad6a3944
-import os
-from dataclasses import dataclass, field
+import contextlib, functools, os, threading
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+import torch
 from ..photo.disk import claim
-from ..photo.errors import could_not_write, WeightsError, printable
+from ..photo.errors import could_not_write, RestorerError, WeightsError, printable
+from ..photo.machines import machines_at
 from ..photo.progress import progress_bar
 from .enlarge import check_upscale
 from .files import restore_job, sweep_results, why_failed
 from .options import AlbumOptions, RestoreOptions
-from .plan import AlbumPlan
+from .plan import AlbumPlan, Job
 from .report import write_album_report
-from .roll import look_at_rolls
+from .roll import look_at_roll, look_at_rolls
 from .tiles import TiledNet
 
 # %% ../../nbs/68_restore.album.ipynb #3f575f21
@@ -50,17 +52,18 @@ class FolderSummary:
         self.notes += [(outcome.photo, note) for note in outcome.notes]
 
 # %% ../../nbs/68_restore.album.ipynb #82cfe841
-def _try_job(tiled, job, options, files, seen, summary, on_tile):
-    "Restore one photo of an album; note in the summary what became of it, and return that in words."
-    try: outcome = restore_job(tiled, job, options, files, seen, on_tile)
+def _try_job(tiled, job, options, files, seen=None, on_tile=None):
+    "Restore one photo of an album: a `FileOutcome`, or why it failed, in words."
+    try: return restore_job(tiled, job, options, files, seen, on_tile)
     except WeightsError: raise # no fault of this photo
     except KeyboardInterrupt:
         with claim(job.result): raise
-    except Exception as e: # whatever a decoder or a disk comes up with: the other photos can still be done
-        summary.failed.append((job.photo, why_failed(e, job.photo)))
-        return 'failed'
-    summary.add(outcome)
-    return str(outcome)
+    except Exception as e: return why_failed(e, job.photo) # whatever a decoder or a disk comes up with: the other photos can still be done
+
+def _note(summary, job, outcome):
+    "Note in the summary what became of a photo."
+    if isinstance(outcome, str): summary.failed.append((job.photo, outcome))
+    else: summary.add(outcome)
 
 # %% ../../nbs/68_restore.album.ipynb #e83d8913
 def _write_reports(jobs, summary):
@@ -78,6 +81,84 @@ def _looks(tiled, plan, options, files, update):
     if not files.roll or not files.overwrite and len(plan.there()) == len(plan.jobs): return {}
     return look_at_rolls(tiled, [j.photo for j in plan.jobs], options.mode, lambda photo: update(0, printable(f'looking at {photo.name}')))
 
+# %% ../../nbs/68_restore.album.ipynb #93eb7e62
+def _one_by_one(tiled, plan, options, files, update):
+    "Restore the photos of an album in this process; yields (job, what became of it)."
+    looks = _looks(tiled, plan, options, files, update)
+    for i, job in enumerate(plan.jobs):
+        name = printable(job.photo.name)
+        update(i, name)
+        yield job, _try_job(tiled, job, options, files, looks.get(job.photo), lambda done, total: update(i + done/total, name))
+        update(i + 1, name)
+
+# %% ../../nbs/68_restore.album.ipynb #fdc7e716
+_loading = threading.Lock()
+
+@functools.lru_cache(1)
+def _loaded(again): return again()
+
+def _network(again):
+    "On a worker: the network, which this process loads once."
+    with _loading: return _loaded(again)
+
+def _on_device(o, device):
+    "The tensors in a tuple of tuples on another device."
+    if isinstance(o, torch.Tensor): return o.to(device)
+    if not isinstance(o, tuple): return o
+    moved = [_on_device(p, device) for p in o]
+    return type(o)(*moved) if hasattr(o, '_fields') else tuple(moved)
+
+def _restore_there(again, options, files, item):
+    "On a worker: restore one photo."
+    (job, seen), tiled = item, _network(again)
+    return _try_job(tiled, job, options, files, _on_device(seen, tiled.device))
+
+def _look_there(again, mode, photos):
+    "On a worker: look at one roll."
+    return _on_device(tuple(look_at_roll(_network(again), photos, mode).items()), 'cpu')
+
+# %% ../../nbs/68_restore.album.ipynb #1161ed33
+def _absolute(job): return Job(*(o and o.absolute() for o in job))
+
+def _rolls_there(machines, again, plan, options, files, update):
+    "What is seen in the photos of an album, each folder a roll: path -> `Seen`."
+    if not files.roll or not files.overwrite and len(plan.there()) == len(plan.jobs): return {}
+    rolls, looks = {}, {}
+    for job in plan.jobs: rolls.setdefault(job.photo.parent, []).append(job.photo.absolute())
+    for _, seen in machines.each(functools.partial(_look_there, again, options.mode), list(rolls.values())):
+        if isinstance(seen, RestorerError): raise seen
+        looks |= dict(seen)
+        update(0, f'looked at {len(looks)} photos')
+    return looks
+
+def _outcomes_there(machines, again, items, options, files, there):
+    "Pairs (number of the job, what became of it) from workers; what they found done, because one died after it, is done again."
+    twice = []
+    for i, outcome in machines.each(functools.partial(_restore_there, again, options, files), items):
+        if isinstance(outcome, RestorerError): outcome = why_failed(outcome)
+        unexpected = not isinstance(outcome, str) and outcome.did != 'restored' and i not in there
+        if unexpected and machines.lost(): twice.append(i)
+        else: yield i, outcome
+    again_all = functools.partial(_restore_there, again, options, replace(files, overwrite=True))
+    for n, outcome in machines.each(again_all, [items[i] for i in twice]): yield twice[n], why_failed(outcome) if isinstance(outcome, RestorerError) else outcome
+
+# %% ../../nbs/68_restore.album.ipynb #4773c39b
+def _on_machines(tiled, plan, options, files, update, scheduler):
+    "Restore the photos of an album on the workers of a scheduler; yields (job, what became of it)."
+    if tiled.again is None: raise RestorerError('this network is only in memory, and other machines load it from a file: save it (`Restorer.save`) and load that (`Restorer.load`)')
+    again, options = tiled.again.of(tiled), replace(options, mask=None) # each job has its own
+    some = [job.photo for job in plan.jobs[::max(1, len(plan.jobs)//20)] if os.path.isfile(job.photo)]
+    with machines_at(scheduler, plan.out, some, again.differs) as machines:
+        done = plan.there() if not files.overwrite else set()
+        there = {i for i, job in enumerate(plan.jobs) if job in done}
+        looks = _rolls_there(machines, again, plan, options, files, update)
+        items = [(job, looks.get(job.photo)) for job in map(_absolute, plan.jobs)]
+        for n, (i, outcome) in enumerate(_outcomes_there(machines, again, items, options, files, there), 1):
+            job = plan.jobs[i]
+            yield job, outcome if isinstance(outcome, str) else replace(outcome, photo=job.photo, result=job.result)
+            update(n, printable(job.photo.name))
+        if machines.lost(): sweep_results(plan.jobs)
+
 # %% ../../nbs/68_restore.album.ipynb #e902dad9
 def restore_album(
     tiled:TiledNet, # The network
@@ -86,18 +167,20 @@ def restore_album(
     files:AlbumOptions=AlbumOptions(), # How to write them
     progress:bool=True, # Show a bar?
     on_photo=None, # Called with (photo, what became of it, in words) after each
+    scheduler=None, # Address of a Dask scheduler whose workers are to do it, or a scheduler file; this process does it when not given
 )->FolderSummary: # What was restored, skipped, and why others failed
-    "Restore an album that was planned. Can be stopped and started again, and be run by several processes at once. Raises `RestorerError` for a network that cannot enlarge and is to, `WeightsError` when it is at fault."
+    """Restore an album that was planned. Can be stopped and started again, and be run by several processes at once. Raises `RestorerError` for a network that cannot enlarge and is to, or that
+    other machines cannot load, `WeightsError` when it is at fault, `SchedulerError` for machines that cannot be used."""
     check_upscale(tiled, options.upscale)
     summary = FolderSummary(plan.out, failed=[(e.path, why_failed(e)) for e in plan.missed], notes=list(plan.passed))
     sweep_results(plan.jobs)
     with progress_bar(len(plan.jobs), show=progress) as update:
-        looks = _looks(tiled, plan, options, files, update)
-        for i, job in enumerate(plan.jobs):
-            name = printable(job.photo.name)
-            update(i, name)
-            became = _try_job(tiled, job, options, files, looks.get(job.photo), summary, lambda done, total: update(i + done/total, name))
-            if on_photo: on_photo(job.photo, became)
-            update(i + 1, name)
+        work = _on_machines(tiled, plan, options, files, update, scheduler) if scheduler else _one_by_one(tiled, plan, options, files, update)
+        became = {}
+        with contextlib.closing(work):
+            for job, outcome in work:
+                became[job] = outcome
+                if on_photo: on_photo(job.photo, 'failed' if isinstance(outcome, str) else str(outcome))
+    for job in plan.jobs: _note(summary, job, became[job]) # in the order of the plan, whoever was done first
     if files.side_files: _write_reports(plan.jobs, summary)
     return summary

@@ -93,6 +93,7 @@ class TiledNet:
         self.net = net.eval().to(self.device, memory_format=torch.channels_last)
         self.meta, self.dtype, self.tile, self.overlap = dict(meta or {}), dtype, tile, overlap
         self.name = 'weights in memory' # what to call them in a report; who loads them from a file knows better
+        self.again = None # how another process comes by the same network, a `NetworkFile`; not at all, where it did not come from a file
 
     @property
     def scale(self) -> int: # 1: the same size
