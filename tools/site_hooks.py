@@ -202,7 +202,7 @@ def navigation()->list:
     numbered = {p.stem.split('_', 1)[1].split('.')[0] for p in NBS.glob('[0-9]*.ipynb')}
     floors = [o for o in FLOORS if o in numbered] + sorted(numbered - {*FLOORS})
     about = [*section('pages'), *({title_of(ROOT/o): o} for o in OUTSIDE)]
-    return [{'Start': 'index.md'}, {'Lessons': section('tutorials', '00_contents')}, {'How to': section('howto')},
+    return [{'Start': 'index.md'}, {'Lessons': [*section('tutorials', '00_contents'), {'En español': section('tutorials/es')}]}, {'How to': section('howto')},
             {'Library': [{'Every name': 'api.md'}, *({o: rooms(o)} for o in floors)]}, {'About': about}, {'Source': settings()['git_url']}]
 
 def on_files(files, config):

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 
-import torch
 from fastai.callback.schedule import * # gives every `Learner` its `fit_one_cycle` and `lr_find`
 from fastai.data.all import DataLoaders
 from fastai.learner import Learner

@@ -8,10 +8,10 @@ __all__ = ['n_processes', 'own_rank', 'is_main', 'join_processes', 'leave_proces
            'wrapped', 'unwrapped', 'InStep', 'SharedLearner', 'in_step']
 
 # %% ../../nbs/40a_learn.processes.ipynb #a2fbca04
-import os
 import warnings
-from contextlib import contextmanager, ExitStack, nullcontext
+from contextlib import contextmanager, ExitStack
 from functools import cache, wraps
+from importlib import import_module
 from math import ceil
 
 import torch
@@ -308,7 +308,7 @@ def in_step(
 ):
     "Within, `learn` trains in all processes at once: `distrib_ctx` where there are several."
     if n_processes() == 1: yield learn; return
-    import fastai.distributed # noqa: F401, gives every `Learner` its `distrib_ctx`
+    import_module('fastai.distributed') # gives every `Learner` its `distrib_ctx`
     with warnings.catch_warnings(), learn.distrib_ctx():
         warnings.filterwarnings('ignore', message='find_unused_parameters=True was specified') # there may be some in the next batch
         yield learn
