@@ -10,7 +10,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 PHOTOS ?= CBSD68=photos/CBSD68
-.PHONY: help demo benchmark test check prepare readme test-latest ci clean clean-all
+.PHONY: help demo benchmark test check prepare readme docs test-latest ci clean clean-all
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -33,12 +33,13 @@ export PIP_NO_COMPILE := $(if $(CI),no,yes)
 SAY = @printf '\n== %s  %s\n' "$$(date +%H:%M:%S)"
 
 help:
-	@echo 'make demo         install, degrade sample photos, train a small network, restore two photos (about 10 minutes on two cores that are fast at bf16, 20 on others)'
-	@echo 'make benchmark    the table of scores in README.md: PHOTOS="NAME=FOLDER ..." of clean photos (without: two samples, in minutes), OPTIONS="..." of benchmarks/quality.py'
+	@echo 'make demo         install, restore four worn photos (a minute), then train a toy of your own (10 minutes on two cores that are fast at bf16, 20 on others)'
+	@echo 'make benchmark    the tables of scores in nbs/pages/numbers.md: PHOTOS="NAME=FOLDER ..." of clean photos (without: two samples, in minutes), OPTIONS="..." of benchmarks/quality.py'
 	@echo 'make test         install, then run the library notebooks and pytest'
 	@echo 'make test-latest  the wheel in a fresh environment with the newest fastai: pytest, every tutorial, nbdev 3'
-	@echo 'make ci           check + test + test-latest'
+	@echo 'make ci           check + docs + test + test-latest'
 	@echo 'make check        are notebooks, modules and README.md in step? (changes nothing)'
+	@echo 'make docs         the documentation as a site, in _docs/; a link that leads nowhere is an error'
 	@echo 'make prepare      bring them in step: clean and export the notebooks, write README.md'
 	@echo 'make clean        remove what these commands wrote; clean-all: the environments too'
 
@@ -67,25 +68,30 @@ $(LATEST)/.made: $(REQUIREMENTS)
 demo: export PATH := $(BIN):$(PATH)
 demo: $(VENV)/.installed
 	@rm -rf demo
-	$(SAY) 'Photos that installed packages carry: some to train on, two held out'
+	$(SAY) 'Two photos that no network has seen, as people bring them: a film negative, a scratched and noisy print, a black-and-white one, a small one'
 	restorer samples --out demo/photos
-	$(SAY) 'Degrade them: a data set of damaged and clean pairs'
+	$(BIN)/python tools/demo_sheet.py damage demo/photos/held_out demo/worn
+	$(SAY) 'Restore them with the weights that come with the package'
+	restorer restore demo/worn/[123]_*.png --out demo/wonder
+	restorer upscale demo/worn/4_small.png --out demo/wonder
+	$(BIN)/python tools/demo_sheet.py sheet demo/wonder.jpg 'as it came=demo/worn' 'restored=demo/wonder' 'truth=demo/worn_truth' --height 2.6
+	@echo 'Look at demo/wonder.jpg. What follows trains a network of your own: a toy, in minutes, on six photos.'
+	$(SAY) 'Degrade six photos: a data set of damaged and clean pairs'
 	restorer build --photos demo/photos/train --out demo/data --mix lapaz2021 --valid-share 0.2 --workers $(WORKERS)
 	$(SAY) 'Train: the generator, the critic, then both against each other at two sizes'
 	restorer train --recipe quick --data demo/data --out demo/run
-	$(SAY) 'Damage the photos that the network has never seen, and restore them'
+	$(SAY) 'Damage the photos that the toy has never seen, and restore them with it, and with the weights of the package'
 	restorer degrade demo/photos/held_out --out demo/degraded --mix lapaz2021 --seed 1
 	restorer restore demo/degraded --out demo/restored --model demo/run/model.safetensors
-	$(SAY) 'Score: the degraded photo, a classical method, the network'
-	restorer evaluate --model demo/run/model.safetensors --photos demo/photos/held_out --out demo/scores
-	$(SAY) 'The same photos with the weights that come with the package, for comparison'
 	restorer restore demo/degraded --out demo/restored_reference
+	$(BIN)/python tools/demo_sheet.py sheet demo/toy.jpg 'as it came=demo/degraded' 'TOY: minutes, six photos=demo/restored' 'weights of the package=demo/restored_reference' 'truth=demo/photos/held_out' --height 2.6
+	$(SAY) 'Score both: the degraded photo, a classical method, the network'
+	restorer evaluate --model demo/run/model.safetensors --photos demo/photos/held_out --out demo/scores
 	restorer evaluate --photos demo/photos/held_out --out demo/scores_reference
-	$(SAY) 'Done. The demo trained for minutes on six photos; the weights that come with the package, for hours on thousands.'
-	@echo 'before and after   demo/scores/before_after.jpg'
-	@echo 'score table        demo/scores/scores.md'
-	@echo 'restored photos    demo/restored/  (from demo/degraded/)'
-	@echo 'shipped weights    demo/restored_reference/ and demo/scores_reference/: the same with the weights of the package'
+	$(SAY) 'Done'
+	@echo 'what it can do     demo/wonder.jpg: with the weights of the package, which learned for hours on thousands of photos'
+	@echo 'your toy           demo/toy.jpg: what minutes and six photos come to, beside them'
+	@echo 'score tables       demo/scores/scores.md (the toy), demo/scores_reference/scores.md (the weights of the package)'
 	@echo 'the network        demo/run/model.safetensors, its log and sample pictures beside it'
 
 ### The table that says how good the restorer is; stopped, it goes on where it was ###
@@ -110,7 +116,7 @@ test-latest: $(LATEST)/.made
 	rm -rf build dist
 	$(LATEST_BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	rm -rf build
-	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore av pytest pytest-xdist hypothesis nbclient ipykernel
+	$(LATEST_BIN)/python -m pip install $(QUIET) --upgrade dist/*.whl fastai fastcore av ipywidgets pytest pytest-xdist hypothesis nbclient ipykernel
 	$(LATEST_BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	-$(LATEST_BIN)/python -m pip uninstall --quiet --yes nbdev
 	$(SAY) 'pytest on the wheel, from an empty folder'
@@ -132,14 +138,19 @@ check: $(VENV)/.installed-dev
 prepare readme: $(VENV)/.installed-dev
 	$(BIN)/python tools/check_notebooks.py --fix
 
+# The form is in mkdocs.yml, the pages are made by tools/site_hooks.py. To look: python -m http.server --directory _docs
+docs: $(VENV)/.installed-dev
+	$(SAY) 'The documentation, in _docs/'
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/mkdocs build --quiet
+
 # An environment with PyTorch's CUDA build takes 6.4 GB; a machine that only runs the tests ($CI is set) need not hold two.
-ci: check test
+ci: check docs test
 	$(if $(CI),rm -rf $(VENV))
 	$(MAKE) test-latest
 	$(SAY) 'All passed'
 
 clean:
-	rm -rf build dist demo *.egg-info .pytest_cache
+	rm -rf build dist demo _docs _proc *.egg-info .pytest_cache
 	find nbs restorer_fastai tests tools data_prep benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 clean-all: clean

@@ -1,4 +1,4 @@
-"""How well is damage found? Dice, ROC AUC, average precision, false alarms and seconds, beside classical finders. The table in the README.
+"""How well is damage found? Dice, ROC AUC, average precision, false alarms and seconds, beside classical finders. The table in nbs/pages/old_photos.md.
 
     python benchmarks/defects.py --weights run/model.safetensors
     python benchmarks/defects.py --weights run/model.safetensors --photos photos --dirt dirt --old-photos old_photos --clean CBSD68=bench/CBSD68 --out scores/defects
@@ -159,7 +159,7 @@ def seconds(finder, side=1024, times=3):
 
 
 def markdown(table):
-    "A table for a README."
+    "A table in Markdown."
     rows = [table.columns, ['---']*len(table.columns), *table.itertuples(index=False)]
     return '\n'.join('| ' + ' | '.join(map(str, o)) + ' |' for o in rows)
 

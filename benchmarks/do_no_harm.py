@@ -1,4 +1,4 @@
-"""First, do no harm: what the restorer does to pictures in which nothing is damaged. The table in the README.
+"""First, do no harm: what the restorer does to pictures in which nothing is damaged. The table in nbs/pages/do_no_harm.md.
 
     python benchmarks/do_no_harm.py --out scores/harm
     python benchmarks/do_no_harm.py --quick --check

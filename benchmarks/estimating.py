@@ -1,4 +1,4 @@
-"""How well what was done to a photo is read from it: the table in the README, and the training of the small network that weighs the statistics.
+"""How well what was done to a photo is read from it: a table, and the training of the small network that weighs the statistics.
 
     python benchmarks/estimating.py --photos CBSD68=bench/CBSD68 --photos Set14=bench/Set14 --photos held-out=crops/held_out
     python benchmarks/estimating.py --fit estimate.safetensors --photos crops=photos/crops --photos clean=photos/clean --minutes 10

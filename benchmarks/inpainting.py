@@ -1,4 +1,4 @@
-"""Holes filled by several methods, by how much of a photo is lost. The table in the README.
+"""Holes filled by several methods, by how much of a photo is lost. The table in nbs/pages/old_photos.md.
 
     python benchmarks/inpainting.py --photos CBSD68=bench/CBSD68 --photos people=photos/people --masks irregular_masks --out scores/inpainting
     python benchmarks/inpainting.py --photos CBSD68=bench/CBSD68 --net ours=inpaint.safetensors --net article=partial.safetensors --limit 8 --out quick

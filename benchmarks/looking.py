@@ -1,4 +1,4 @@
-"""How often the network knows what it sees: the figures on negatives and faded photos in the README and the model card.
+"""How often the network knows what it sees: the figures on negatives and faded photos in nbs/pages/old_photos.md and the model card.
 
     python benchmarks/looking.py --photos photos/clean --manifest data/manifest.csv
     python benchmarks/looking.py --positives old=old_photos --positives CBSD68=bench/CBSD68 --leave-out '*_mask.png' --negatives film=negatives
@@ -144,7 +144,7 @@ def of_mix(restorer, photos, manifest, mix, draws, limit, seed):
     mix, rows = load_mix(mix), pd.read_csv(manifest)
     sources, seen = rows[rows.split == 'valid'].source.tolist(), []
     for source in with_progress(sources[:limit or None], 'looking'):
-        seeds = [zlib.crc32(f'{seed} {source} {i}'.encode()) for i in range(draws)] # those of the figures in the README
+        seeds = [zlib.crc32(f'{seed} {source} {i}'.encode()) for i in range(draws)] # those of the figures there
         seen += look_at_plans(restorer, to_float(read_photo(photos/source)), mix, seeds)
     seen = pd.DataFrame(seen, columns=['is', 'kind', 'mode'])
     return f'\n{counts_markdown(seen)}\n\nThe sign is right, of {len(seen)} frames: ' + ', '.join(f'{k} {v:.1%}' for k, v in right_signs(seen).items())

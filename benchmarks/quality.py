@@ -1,4 +1,4 @@
-"""How good the restorer is: the table in the README, beside damaged photos, classical tools and published figures.
+"""How good the restorer is: the tables in nbs/pages/numbers.md, beside damaged photos, classical tools and published figures.
 
     python benchmarks/quality.py --photos CBSD68=bench/CBSD68 --photos held-out=photos --out scores/benchmark
     python benchmarks/quality.py --photos CBSD68=bench/CBSD68 --model generator=run/pretrained-128.safetensors --model gan=run/model.safetensors

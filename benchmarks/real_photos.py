@@ -1,4 +1,4 @@
-"""The sheet of real photos in the README: as they came, classical tools, the restorer. Nobody knows their truth, so there are no scores.
+"""The sheet of real photos in nbs/pages/old_photos.md: as they came, classical tools, the restorer. Nobody knows their truth, so there are no scores.
 
     python benchmarks/real_photos.py negatives/forest_strip.png old_photos/detroit_1915.jpg --negative negatives/forest_strip.png --out nbs/images/real_photos.jpg
     python benchmarks/real_photos.py old_photos/*.jpg --model before=old/model.json --model now=reference --height 1.6

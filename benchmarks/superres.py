@@ -1,4 +1,4 @@
-"""Photos made four times smaller and enlarged again, by several methods, as papers on ×4 super-resolution measure it. The table in the README.
+"""Photos made four times smaller and enlarged again, by several methods, as papers on ×4 super-resolution measure it. The table in nbs/pages/larger.md.
 
     python benchmarks/superres.py --set Set5=bench/Set5 --set Set14=bench/Set14 --weights weights
     python benchmarks/superres.py --set BSD100=BSD100 --set Urban100=Urban100 --net mine=run/model.safetensors

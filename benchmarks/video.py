@@ -1,4 +1,4 @@
-"""How steady are the colours of a video, beside how colourful it is and how near to the truth? And what is taken for dust that is none? The tables in the README.
+"""How steady are the colours of a video, beside how colourful it is and how near to the truth? And what is taken for dust that is none? The tables in nbs/pages/videos.md.
 
     python benchmarks/video.py --video foreman=video/foreman_cif.mp4 --video bus=video/bus_cif.mp4
     python benchmarks/video.py --video foreman=video/foreman_cif.mp4 --every 1 --every 5 --settle .25 --settle 1 --frames 60

@@ -11,7 +11,7 @@ import pytest
 _OURS_ALONE = ['test_cli.py', 'test_masks.py', 'test_do_no_harm.py', 'test_defects.py', 'test_inpaint.py', 'test_colorize.py', 'test_film.py', 'test_names.py', 'test_votes.py',
                'test_album.py', 'test_oldphoto.py', 'test_negative.py', 'test_repair.py', 'test_degrade.py', 'test_evaluate.py', 'test_readme.py',
                'test_formats.py', 'test_metadata.py', 'test_imaging.py', 'test_colour_files.py', 'test_odd_files.py', 'test_superres.py', 'test_video.py',
-               'test_app.py', 'test_dataset.py', 'test_graph.py', 'test_tutorials.py']
+               'test_app.py', 'test_dataset.py', 'test_graph.py', 'test_tutorials.py', 'test_widgets.py', 'test_site.py']
 # What the notebooks of the first lane, too, try in many ways: in CI in the second lane only
 _TWICE = ['test_train.py', 'test_gan.py', 'test_export.py']
 collect_ignore = _OURS_ALONE if os.environ.get('RESTORER_LANE') == 'latest' else _TWICE if os.environ.get('CI') and os.environ.get('RESTORER_LANE') == 'dev' else []

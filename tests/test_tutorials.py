@@ -15,11 +15,13 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
 from stored_outputs import differences, first_difference
+from translations import english_hash, follow, follow_english, hashes_of, lessons, mark_translated, to_translate, untranslated
 
 TUTORIALS = ROOT/'nbs'/'tutorials'
 LESSONS = sorted(o for o in TUTORIALS.glob('[0-9][0-9]_*.ipynb') if not o.name.startswith('00'))
 CONTENTS = TUTORIALS/'00_contents.ipynb'
-PAGES = [CONTENTS, *LESSONS, *sorted((ROOT/'nbs').glob('*.ipynb')), *(ROOT/o for o in ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'MODEL_CARD.md'))]
+SPANISH = sorted((TUTORIALS/'es').glob('*.ipynb'))
+PAGES = [CONTENTS, *LESSONS, *SPANISH, *sorted((ROOT/'nbs').glob('*.ipynb')), *(ROOT/o for o in ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'MODEL_CARD.md'))]
 
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 def prose(path):
@@ -32,7 +34,7 @@ def in_repository(path):
     config = ConfigParser(delimiters=['='])
     config.read(ROOT/'settings.ini', encoding='utf-8')
     cfg = config['DEFAULT']
-    return f"{cfg['user']}/{cfg['repo']}/blob/{cfg['branch']}/nbs/tutorials/{path.name}"
+    return f"{cfg['user']}/{cfg['repo']}/blob/{cfg['branch']}/{path.relative_to(ROOT).as_posix()}"
 
 def notebook_url(path):
     "Where Colab opens a notebook of this project."
@@ -72,7 +74,7 @@ def test_each_try_this_has_a_solution(path):
     assert len(re.findall(rf'^> \*\*Try this[^\n]*(?:\n>[^\n]*)*{folded}', text, re.M | re.S)) == len(quoted)
     assert len(re.findall(rf'^\*\*\d+\. [^\n]*{folded}', section, re.M | re.S)) == len(numbered)
 
-@pytest.mark.parametrize('path', [CONTENTS, *LESSONS], ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', [CONTENTS, *LESSONS, *SPANISH], ids=lambda p: f'{p.parent.name}/{p.stem}')
 def test_colab_gives_a_gpu(path):
     "Cleaning keeps this (settings.ini, pyproject.toml)."
     metadata = json.loads(path.read_text(encoding='utf-8'))['metadata']
@@ -84,7 +86,7 @@ def test_a_lesson_says_its_number_and_leads_to_its_neighbours(path):
     assert f'*Lesson {i + 1} of {len(LESSONS)} · [all lessons]({CONTENTS.name})' in first
     for neighbour in LESSONS[max(i - 1, 0):i] + LESSONS[i + 1:i + 2]: assert f']({neighbour.name})' in first, neighbour.name
 
-@pytest.mark.parametrize('path', PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize('path', PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_links_lead_to_files(path):
     "Links to files, not those to the web; and rooms that are only named, as `26_nets.critics`."
     links = re.findall(r'\]\(([^)\s]+)\)', prose(path))
@@ -117,6 +119,83 @@ def test_the_glossary_names_the_right_lessons():
     wrong = [(names, n) for names, lessons in terms for n in lessons if not any(re.sub(r'[*`_-]', ' ', o).lower() in plain[n] for o in names)]
     assert not wrong
 
+### The Spanish lessons ###
+
+def fenced(cell): return re.findall(r'^(?:> )?```.*?^(?:> )?```', ''.join(cell['source']), re.M | re.S)
+
+def test_the_spanish_lessons_are_in_step():
+    assert not untranslated(ROOT), 'tools/translations.py says how to go on'
+    translated = list(lessons(ROOT))
+    assert [f'{name}.ipynb' for name, *_ in translated] == [p.name for p in SPANISH] and len(SPANISH) >= 5
+    for name, english, spanish, hashes in translated:
+        assert follow(english, spanish, hashes) == (spanish, hashes), f'es/{name}.ipynb: make prepare'
+        for e, s in zip(english['cells'], spanish['cells']):
+            here = f"es/{name}.ipynb, cell {s['id']}"
+            assert s['cell_type'] == 'code' or s['source'] != e['source'] or len(''.join(e['source']).split()) < 6, f'{here} is in English'
+            assert fenced(s) == fenced(e), f'{here}: code to paste is as in English'
+            for tag in '<details>', '</details>': assert ''.join(s['source']).count(tag) == ''.join(e['source']).count(tag), here
+
+@pytest.mark.parametrize('path', SPANISH, ids=lambda p: p.stem)
+def test_form_of_a_spanish_lesson(path):
+    i, first = [p.name for p in LESSONS].index(path.name), ''.join(cells(path)[0]['source'])
+    assert re.match(r'# .+\n\n> .+', first) and f']({notebook_url(path)})' in first and f']({kaggle_url(path)})' in first
+    assert f'*Lección {i + 1} de {len(LESSONS)} · [todas las lecciones](../{CONTENTS.name})' in first and f'](../{path.name})' in first
+    for neighbour in LESSONS[max(i - 1, 0):i] + LESSONS[i + 1:i + 2]:
+        assert f"]({'' if (path.parent/neighbour.name).exists() else '../'}{neighbour.name})" in first, neighbour.name
+    assert re.search(r'<!--\n- skip_exec: true\n-->', first), 'for nbdev_test: the code is that of the English lesson, which is tested'
+    assert f'](es/{path.name})' in prose(CONTENTS)
+
+def text(id, source, cell_type='markdown', **more): return dict(id=id, cell_type=cell_type, metadata={}, source=[source], **more)
+
+def two_languages():
+    "(English, Spanish, hashes) of a lesson whose translation is in step."
+    code = text('c1', 'print(1)', 'code', outputs=[])
+    english = dict(cells=[text('t1', '# Title'), code, text('t2', 'The end')], metadata={})
+    return english, dict(english, cells=[text('t1', '# Título'), code, text('t2', 'Fin')]), {c['id']: english_hash(c) for c in english['cells'][::2]}
+
+def test_what_changes_in_english_is_noticed():
+    english, spanish, hashes = two_languages()
+    assert not to_translate(english, spanish, hashes) and follow(english, spanish, hashes) == (spanish, hashes)
+    changed = deepcopy(english)
+    changed['cells'][2]['source'] = ['The very end']
+    assert to_translate(changed, spanish, hashes) == {'t2': 'the English cell has changed since it was translated'}
+    assert follow(changed, spanish, hashes) == (spanish, hashes)                                  # the old translation stays until there is a new one
+    assert not to_translate(changed, spanish, hashes_of(changed, hashes, ['t2'])) and hashes_of(changed, hashes, []) == hashes_of(changed, hashes, ['t2'])
+    longer = dict(english, cells=[*english['cells'], text('t3', 'One more')])
+    assert to_translate(longer, spanish, hashes) == {'t3': 'it is not translated yet'}
+    new, kept = follow(longer, spanish, hashes)
+    assert new['cells'][3] == longer['cells'][3] and kept == hashes and 't3' in to_translate(longer, new, kept)
+    shorter = dict(english, cells=english['cells'][:2])
+    assert follow(shorter, spanish, hashes) == (dict(spanish, cells=spanish['cells'][:2]), {'t1': hashes['t1']})
+    lost = dict(spanish, cells=spanish['cells'][:2])
+    assert 't2' in to_translate(english, lost, hashes) and 't2' in to_translate(english, *follow(english, lost, hashes))
+
+def test_code_follows_the_english_lesson():
+    english, spanish, hashes = two_languages()
+    english['cells'] = [english['cells'][i] for i in (1, 0, 2)]
+    english['cells'][0] = text('c1', 'print(2)', 'code', outputs=[dict(output_type='stream', name='stdout', text=['2'])]) | dict(metadata=dict(tags=['varies']))
+    new, kept = follow(english, spanish, hashes)
+    assert new['cells'] == [english['cells'][0], spanish['cells'][0], spanish['cells'][2]] and kept == hashes
+
+def test_a_fork_has_the_same_hashes():
+    badge = 'https://colab.research.google.com/github/{0}/r/blob/main/a.ipynb https://kaggle.com/kernels/welcome?src=https://github.com/{0}/r'
+    assert english_hash(text('t1', badge.format('us'))) == english_hash(text('t1', badge.format('them'))) != english_hash(text('t1', badge))
+
+def test_the_tool_keeps_files_in_step(tmp_path):
+    english, spanish, hashes = two_languages()
+    folder = tmp_path/'nbs'/'tutorials'/'es'
+    folder.mkdir(parents=True)
+    english['cells'][0]['source'] = ['# New title']
+    english['cells'][1] = text('c1', 'print(2)', 'code', outputs=[])
+    for path, content in (folder.parent/'01_a.ipynb', english), (folder/'01_a.ipynb', spanish), (folder/'translated.json', {'01_a': hashes}): path.write_text(json.dumps(content))
+    follow_english(tmp_path)
+    assert code(folder/'01_a.ipynb') == ['print(2)'] and 'Título' in prose(folder/'01_a.ipynb')
+    assert untranslated(tmp_path) == ['es/01_a.ipynb, cell t1: the English cell has changed since it was translated']
+    mark_translated(tmp_path, '01_a', ['t1'])
+    assert untranslated(tmp_path) == []
+    with pytest.raises(SystemExit, match='t9'): mark_translated(tmp_path, '01_a', ['t9'])
+
+### Are stored outputs those of the code? ###
 
 def picture(level, width=8):
     "A grey picture, six pixels high, as a notebook stores it."

@@ -1,9 +1,10 @@
-"""Are the notebooks clean, exported and small, and are README.md and the links in step with them and with settings.ini?
+"""Are the notebooks clean, exported and small, and are README.md, the links and the Spanish lessons in step with them and with settings.ini?
 
     python tools/check_notebooks.py          # works on a copy, changes nothing here, names what differs (make check)
     python tools/check_notebooks.py --fix    # brings this checkout in step (make prepare)
 
-`set_links`, `clean_and_export` and `write_readme` do the work, on the copy or here. A fork changes `user` in settings.ini and runs --fix.
+`set_links`, `drop_widgets`, `follow_english` (translations.py), `clean_and_export`, `write_house` and `write_readme` do the work, on the copy or here. A fork
+changes `user` in settings.ini and runs --fix.
 """
 import difflib
 import json
@@ -16,8 +17,10 @@ import tempfile
 from configparser import ConfigParser
 from pathlib import Path
 
+from translations import follow_english, untranslated
+
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ('settings.ini', 'setup.py', 'pyproject.toml', 'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'nbs', 'restorer_fastai')
+PARTS = ('settings.ini', 'setup.py', 'pyproject.toml', 'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', '.github', 'nbs', 'restorer_fastai')
 LEFTOVERS = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints', '.last_checked', '*.tmp')
 MAX_KB = {'library': 300, 'tutorial': 1024}
 MACHINE_PATH = re.compile(r'(?<![\w/.:])/(?:root|home|Users|work|tmp|var|private)/[\w.-]+')
@@ -31,9 +34,24 @@ def set_links(root:Path):
     "Point every link to this project at the user and the repository that settings.ini names."
     cfg = read_settings(root)
     ours = re.compile(rf"(github\.com/|colab\.research\.google\.com/github/)[\w.-]+/(?:{cfg['lib_name']}|{cfg['repo']})(?![\w-])")
-    for path in [*(root/'nbs').rglob('*.ipynb'), root/'CONTRIBUTING.md', root/'CHANGELOG.md', root/'pyproject.toml']:
+    pages = [p for pattern in ('nbs/**/*.ipynb', 'nbs/**/*.md', '.github/**/*.*', '*.md', 'pyproject.toml') for p in root.glob(pattern) if p.name != 'README.md']
+    for path in pages:
         text = path.read_text(encoding='utf-8')
         new = ours.sub(lambda m: f"{m[1]}{cfg['user']}/{cfg['repo']}", text)
+        if new != text: path.write_text(new, encoding='utf-8')
+
+WIDGET = 'application/vnd.jupyter.widget-view+json'
+
+def drop_widgets(root:Path):
+    "Take out what buttons left in notebooks: without their kernel they are dead, and their state holds every picture once more."
+    for path in (root/'nbs').rglob('*.ipynb'):
+        text = path.read_text(encoding='utf-8')
+        if WIDGET not in text and '"widgets": {' not in text: continue
+        nb = json.loads(text)
+        nb['metadata'].pop('widgets', None)
+        for cell in nb['cells']:
+            if 'outputs' in cell: cell['outputs'] = [o for o in cell['outputs'] if WIDGET not in o.get('data', {})]
+        new = json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n'
         if new != text: path.write_text(new, encoding='utf-8')
 
 def nbdev_command(name:str)->Path:
@@ -66,9 +84,23 @@ def write_readme(root:Path):
     note = '<!-- Written from nbs/index.ipynb by `make prepare`. Change it there. -->\n\n'
     (root/'README.md').write_text(note + text.strip() + '\n', encoding='utf-8')
 
+def rooms_of(floor:str, nbs:Path)->str:
+    "Links to the rooms of a floor, as nbs/pages/house.md has them."
+    found = sorted(p for p in nbs.glob('[0-9]*.ipynb') if p.stem.split('_', 1)[1].split('.')[0] == floor)
+    return ', '.join(f"[{p.stem.split('_', 1)[0]} {p.stem.split('_', 1)[1].split('.')[-1]}](../{p.name})" for p in found)
+
+def write_house(root:Path):
+    "The last column of the table in nbs/pages/house.md, from the names of the notebooks."
+    path = root/'nbs'/'pages'/'house.md'
+    text = path.read_text(encoding='utf-8')
+    path.write_text(re.sub(r'(?m)^(\| \*\*(\w+)\*\* \| .*? \| ).*( \|)$', lambda m: f"{m[1]}{rooms_of(m[2], root/'nbs')}{m[3]}", text), encoding='utf-8')
+
 def prepare(root:Path):
     set_links(root)
+    drop_widgets(root)
+    follow_english(root)
     clean_and_export(root)
+    write_house(root)
     write_readme(root)
 
 def copy_parts(root:Path, to:Path):
@@ -98,10 +130,10 @@ def output_text(cell:dict)->str:
     return '\n'.join(''.join(t) for t in texts)
 
 def look_at_notebooks(root:Path)->int:
-    "Name the notebooks that are too large, failed when they were last executed, or show a path of somebody's machine."
-    problems = []
+    "Name the notebooks that are too large, failed when they were last executed, or show a path of somebody's machine, and the cells to translate."
+    problems = untranslated(root)
     for path in sorted((root/'nbs').rglob('*.ipynb')):
-        name, kind = path.relative_to(root).as_posix(), 'tutorial' if path.parent.name == 'tutorials' else 'library'
+        name, kind = path.relative_to(root).as_posix(), 'tutorial' if 'tutorials' in path.relative_to(root).parts else 'library'
         kb = path.stat().st_size/1024
         if kb > MAX_KB[kind]: problems.append(f'{name} has {kb:.0f} KiB; a {kind} notebook has at most {MAX_KB[kind]}: smaller pictures, fewer outputs')
         for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:

@@ -108,6 +108,7 @@ from ..train.texture_kinds import *
 from ..train.recipe import *
 from ..train.report import *
 from ..train.run import *
+from ..train.resume import *
 from ..oldphoto.lines import *
 from ..oldphoto.defects import *
 from ..oldphoto.wear import *
@@ -141,6 +142,7 @@ from ..web.door import *
 from ..web.paint import *
 from ..web.studio import *
 from ..web.page import *
+from ..web.widgets import *
 from ..web.serve import *
 from ..web.ballot import *
 from ..web.votes import *

@@ -7,7 +7,6 @@ __all__ = ['DRIVE', 'quick_mode', 'on_colab', 'mount_drive', 'Course', 'start_co
            'reduce_photos', 'get_course_data']
 
 # %% ../../nbs/33_data.course.ipynb #87733cbd
-import contextlib
 import os
 import sys
 import tempfile

@@ -42,6 +42,7 @@ def _base_seen(scan, label, rng):
     bare = scan[label == 1]
     return np.median(bare, axis=0) if len(bare) and rng.random() < .7 else np.full(3, np.nan)
 
+# %% ../../nbs/44b_learn.film.ipynb #9816fa4c
 def film_lesson(
     clean:np.ndarray, # (H, W, 3) float in [0, 1]
     rng:np.random.Generator, # Where the chance comes from
@@ -113,6 +114,7 @@ def worse_print(
     span = how.span*(1 + on*(.08*noise(how.reach) + .05*noise(how.span))).clamp(.7, 1.4)
     return Print(clear, span, (how.reach + on*.2*noise(how.reach)).clamp(.7, 2.5))
 
+# %% ../../nbs/44b_learn.film.ipynb #ab611258
 class FilmStudent(nn.Module):
     "A `FilmNet` while it learns: answers with both of its looks."
     def __init__(self,
@@ -144,6 +146,7 @@ def lab(
     f = torch.where(t > .008856, t.clamp(min=.008856)**(1/3), 7.787*t + 16/116)
     return torch.stack([116*f[:, 1] - 16, 500*(f[:, 0] - f[:, 1]), 200*(f[:, 1] - f[:, 2])], 1)
 
+# %% ../../nbs/44b_learn.film.ipynb #bc1bf6a2
 def film_distance(
     made:Tensor, # (N, 3, H, W), about [0, 1]
     photo:Tensor, # (N, 3, H, W) in [0, 1]
@@ -181,6 +184,7 @@ class FilmLoss:
         far = [self._of(scan[..., ::2, ::2], how, o, photo, counts) for o in (first, last)]
         return far[1] + self.first*far[0] + self.grey*grey + self.size*size
 
+# %% ../../nbs/44b_learn.film.ipynb #6a6815a7
 def film_psnr(answer, photo, counts, colourless):
     "PSNR of the positives in dB, mean over frames: for `Learner(metrics=...)`."
     scan, how, _, last = answer

@@ -49,6 +49,7 @@ def is_lossy(
     "JPEG files are not clean: see `clean_crop`."
     return Path(path).suffix.lower() in ('.jpg', '.jpeg')
 
+# %% ../../nbs/43a_learn.repair.ipynb #9d46faa7
 CROP_MARGIN = 8 # px around a crop, so that damage does not end where the crop does, and a grid may lie anywhere
 
 def clean_crop(
@@ -103,6 +104,7 @@ def add_some_noise(
     done = draw_noise(rng, most)
     return img + coarse_noise(img.shape, done.coarse, rng)*np.float32(np.array(done.noise)/255), done
 
+# %% ../../nbs/43a_learn.repair.ipynb #d216aca7
 def draw_blur(
     rng:np.random.Generator, # Where the chance comes from
     most:float=4., # px
@@ -120,6 +122,7 @@ def add_some_blur(
     if disc: return blur_defocus(img, 2*sigma/short_side(img.shape)), replace(CLEAN, blur=sigma) # a disc has half its radius as standard deviation
     return cv2.GaussianBlur(img, (0, 0), sigma, borderType=cv2.BORDER_REFLECT), replace(CLEAN, blur=sigma)
 
+# %% ../../nbs/43a_learn.repair.ipynb #16cb2d79
 def add_some_jpeg(
     img:np.ndarray, # float32 (H, W, 3) in [0, 1]
     rng:np.random.Generator, # Where the chance comes from
@@ -144,6 +147,7 @@ def joined(
     noise = tuple(np.hypot(a.noise, b.noise))
     return Done(min(a.quality, b.quality), noise, float(np.hypot(a.blur, b.blur)), a.impulses + b.impulses, max(a.coarse, b.coarse))
 
+# %% ../../nbs/43a_learn.repair.ipynb #e16cd2d7
 def _mixed(img, rng):
     "Two of blur, noise and JPEG in this order; or something else, and perhaps JPEG."
     if rng.random() < .4:
@@ -156,6 +160,7 @@ def _mixed(img, rng):
         done = joined(done, more)
     return img, done
 
+# %% ../../nbs/43a_learn.repair.ipynb #03f9c01b
 def damage_for_repair(
     img:np.ndarray, # float32 (H, W, 3) in [0, 1], clean
     kind:str, # A key of `REPAIR_SHARES`
@@ -243,6 +248,7 @@ class RepairLessons(torch.utils.data.Dataset):
         bad, told, clean = repair_lesson(clean, self.kinds[kind], rng, self.fixed)
         return bad, told, clean, float(psnr(bad[None], clean[None], cap=MAX_DB)), kind
 
+# %% ../../nbs/43a_learn.repair.ipynb #71f1aaee
 def repair_dls(
     train:list, # Photos to learn from, see `RepairLessons`
     valid:list, # Photos that are held out
@@ -306,6 +312,7 @@ def new_shares(
     clean = min(shares['clean']*need('clean'), .25) # of what is good there is never less
     return dict(clean=clean) | {k: v*(1 - clean)/sum(raw.values()) for k, v in raw.items()}
 
+# %% ../../nbs/43a_learn.repair.ipynb #171c7de4
 class SharesByGap(Callback):
     "Every `every` steps, look how far the network is on held-out lessons, and let what goes badly come more often."
     def __init__(self,
@@ -358,6 +365,7 @@ class RepairStudent(nn.Module):
         x, told = x.as_subclass(Tensor), told.as_subclass(Tensor)
         with computing_in(x.device, self.compute_dtype): return self.generator.repair(x, told)
 
+# %% ../../nbs/43a_learn.repair.ipynb #c024e13c
 @delegates(part_learner, but=['model', 'loss_func', 'part', 'splitter', 'cls', 'whole'])
 def repair_learner(
     dls:DataLoaders, # See `repair_dls`

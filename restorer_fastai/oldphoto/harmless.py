@@ -26,6 +26,7 @@ def _wires(img, rng):
         draw_path(alpha, np.stack([x, y], 1), np.full(30, width), 1)
     return _over(img, cv2.GaussianBlur(alpha, (0, 0), .5)*np.float32(rng.uniform(.7, 1)), rng.uniform(0, .2, 3))
 
+# %% ../../nbs/70c_oldphoto.harmless.ipynb #9aeb0a2a
 def _branches(img, rng):
     "A bare tree before the sky: branches that get thinner."
     alpha, todo = np.zeros(img.shape[:2], np.float32), [(rng.random(2)*img.shape[1::-1], rng.uniform(0, 2*np.pi), rng.uniform(3, 7), 0)]
@@ -36,6 +37,7 @@ def _branches(img, rng):
         if depth < 4 and width > .8: todo += [(path[-1], heading + rng.normal(0, .5), .6*width, depth + 1) for _ in range(rng.integers(1, 4))]
     return _over(img, alpha, rng.uniform(.02, .25)*np.float32([1, .95, .85]))
 
+# %% ../../nbs/70c_oldphoto.harmless.ipynb #9bea5764
 def _whiskers(img, rng):
     "Whiskers and strands of hair: a bunch of smooth curves out of one place that taper."
     alpha, centre, heading = np.zeros(img.shape[:2], np.float32), rng.random(2)*img.shape[1::-1], rng.uniform(0, 2*np.pi)
@@ -59,6 +61,7 @@ def _words(img, rng):
     turned = cv2.warpAffine(alpha, cv2.getRotationMatrix2D((w/2, h/2), rng.choice([0, 0, rng.normal(0, 10), 90]), 1), (w, h))
     return _over(img, np.float32(turned)/255*np.float32(rng.uniform(.7, 1)), rng.choice([.03, .97, .3])*np.float32([1, 1, rng.uniform(.6, 1)]))
 
+# %% ../../nbs/70c_oldphoto.harmless.ipynb #d5f444bd
 def _highlights(img, rng):
     "Small bright lights with a glow: glass, water, eyes, lamps."
     alpha = np.zeros(img.shape[:2], np.uint8)
@@ -91,6 +94,7 @@ def _border(img, rng):
         out = _over(out, np.float32(line)/255, rng.choice([0., 1., .6])*np.ones(3))
     return np.float32(out)
 
+# %% ../../nbs/70c_oldphoto.harmless.ipynb #086d96c3
 def _cloth(img, rng):
     "A fine regular pattern: cloth, print screen, blinds, fences."
     h, w = img.shape[:2]
@@ -101,6 +105,7 @@ def _cloth(img, rng):
     where = np.clip(coarse_noise((h, w), 30, rng)*2 + rng.uniform(-1, 2), 0, 1)
     return np.clip(img + (np.float32(rng.uniform(.04, .3))*np.float32(rng.choice([1, 3])*wave).clip(-1, 1)*where)[..., None], 0, 1)
 
+# %% ../../nbs/70c_oldphoto.harmless.ipynb #94a02fd6
 def _drawing(img, rng):
     "No photo at all: lines, boxes and letters on paper."
     h, w = img.shape[:2]

@@ -46,6 +46,7 @@ def draw_path(
     for a, b, w in zip(points, points[1:], widths): cv2.line(drawn, a, b, int(255*min(1, w/1.4)), max(1, round(w - .4)), cv2.LINE_AA, 4)
     np.maximum(canvas, np.float32(alpha/255)*drawn, out=canvas)
 
+# %% ../../nbs/70b_oldphoto.wear.ipynb #a1e34b41
 def walk(
     rng:np.random.Generator, # Where the chance comes from
     start, # (x, y), px
@@ -59,6 +60,7 @@ def walk(
     headings = (rng.uniform(0, 2*np.pi) if heading is None else heading) + np.cumsum(rng.normal(0, turn, n))
     return np.asarray(start) + np.concatenate([np.zeros((1, 2)), np.cumsum(step*np.stack([np.cos(headings), np.sin(headings)], 1), 0)])
 
+# %% ../../nbs/70b_oldphoto.wear.ipynb #b189005d
 def ragged(
     alpha:np.ndarray, # float32 (H, W)
     by:float, # How far edges move, px
@@ -118,6 +120,7 @@ def _dust(rng, shape, dirt=None):
     alpha = dust_alpha(shape, int(rng.integers(4, 120)), rng.uniform(.008, .03), int(rng.integers(0, 5)), int(rng.integers(2**31)))
     return [Wear(alpha*np.float32(rng.uniform(.4, 1)), draw_tone(rng))]
 
+# %% ../../nbs/70b_oldphoto.wear.ipynb #3e1c0d74
 def _flakes(rng, shape, dirt=None):
     "Patches where the picture has come off, with ragged edges, large ones in one place or crumbs all over."
     big, fine = rng.uniform(4, 24), rng.uniform(.8, 3)
@@ -148,6 +151,7 @@ def _holes(rng, shape, dirt=None):
     else: mask = stain_alpha(shape, int(rng.integers(1, 4)), size, .02, seed) > .5
     return [Wear(np.float32(mask), _paper(rng, shape))]
 
+# %% ../../nbs/70b_oldphoto.wear.ipynb #76f5df01
 def _tear(rng, shape, dirt=None):
     "A torn edge or corner, with the white of the torn paper along it; or a rip into the photo."
     y, x = np.mgrid[:shape[0], :shape[1]].astype(np.float32)
@@ -183,6 +187,7 @@ class Dirt:
         known = self.pictures.get(kind)
         return known[rng.integers(len(known))] if known else None
 
+# %% ../../nbs/70b_oldphoto.wear.ipynb #01d4b27f
 SIDES = ('train', 'valid', 'test')
 
 def side_of(
@@ -234,6 +239,7 @@ def _scan(rng, shape, dirt=None):
     alpha = cv2.resize(np.rot90(part, 2*rng.integers(2)), shape[::-1], interpolation=cv2.INTER_AREA)
     return [Wear(np.clip(alpha*rng.uniform(.8, 1.5), 0, 1)*np.float32(rng.uniform(.3, 1)), draw_tone(rng))]
 
+# %% ../../nbs/70b_oldphoto.wear.ipynb #f7ca9ad2
 def _torn(rng, shape, dirt=None):
     "Real torn edges and holes."
     piece = dirt.draw(rng, 'torn') if dirt else None
@@ -281,6 +287,7 @@ def _marked(before, after, covered, faint=False):
     seen = np.abs(after - before).max(2) >= SEEN
     return np.uint8(np.where(covered & (seen | faint), 1, 2*covered))
 
+# %% ../../nbs/70b_oldphoto.wear.ipynb #59268e72
 def _crease(img, rng):
     seed, width = int(rng.integers(2**31)), rng.uniform(.003, .012)
     count, shape = int(rng.integers(1, 3)), img.shape[:2]
@@ -298,6 +305,7 @@ def _worn_once(img, name, rng, dirt):
     bar = .35*covered.max() if wears[0].faint else .12 # the thin rim of a line is no damage
     return img, _marked(before, img, covered > bar, wears[0].faint), wears[0].faint
 
+# %% ../../nbs/70b_oldphoto.wear.ipynb #0ea48f40
 def wear_photo(
     img:np.ndarray, # (H, W, 3) float32 in [0, 1]
     rng:np.random.Generator, # Where the chance comes from

@@ -29,6 +29,7 @@ def look_old(
     if rng.random() < .5: img = add_print_grain(img, rng.uniform(.01, .07), rng.uniform(.001, .006), int(rng.integers(2**31)))
     return np.float32(img)
 
+# %% ../../nbs/70d_oldphoto.worn.ipynb #df7fbd14
 def scan_print(
     img:np.ndarray, # (H, W, 3) float32 in [0, 1]
     rng:np.random.Generator, # Where the chance comes from
@@ -72,6 +73,7 @@ def without_lost(
     varies = np.sqrt(np.maximum(cv2.blur(grey**2, (15, 15)) - cv2.blur(grey, (15, 15))**2, 0))
     return np.where((mask == 1) & (change < LOST*varies), 2, mask).astype(np.uint8)
 
+# %% ../../nbs/70d_oldphoto.worn.ipynb #5feced55
 def worn_crop(
     img:np.ndarray, # float32 (H, W, 3) in [0, 1], clean
     rng:np.random.Generator, # Where the chance comes from

@@ -32,6 +32,7 @@ def progress_bar(
             bar.update(task, completed=done, **more, **({} if speed is None else dict(rate=speed)))
         yield update
 
+# %% ../../nbs/02_photo.progress.ipynb #f614a81b
 def with_progress(
     items, # To go through
     title:str, # What is done with them

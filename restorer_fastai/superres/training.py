@@ -42,6 +42,7 @@ def psnr_y(
     "What tables of ×4 call PSNR, for `Learner(metrics=...)`."
     return psnr(pred.clamp(0, 1), targ, 'y', BORDER, MAX_DB).mean()
 
+# %% ../../nbs/77_superres.training.ipynb #4f777d55
 class SuperResLearner(Learner):
     "A learner of a network that enlarges: trains on crops, predicts for whole photos of any size."
     def predict(self,
@@ -63,6 +64,7 @@ class SuperResLearner(Learner):
         net = deepcopy(restoring_net(self.model)).cpu().eval()
         Learner.export(SuperResLearner(whole_photo_dls('cpu'), net, loss_func=nn.L1Loss(), path=self.path, model_dir=self.model_dir), fname, **kwargs)
 
+# %% ../../nbs/77_superres.training.ipynb #b92d919c
 @delegates(part_learner, but=['model', 'loss_func', 'part', 'cls', 'whole'])
 def superres_learner(
     dls:DataLoaders, # See `superres_dls`
@@ -124,6 +126,7 @@ class SuperResStage(RestoringStage):
         if any(isinstance(o, SuperResStage) and (o.arch, o.nf, o.blocks) != (self.arch, self.nf, self.blocks) for o in earlier):
             raise RecipeError('all stages of a run that enlarge train one network: give them the same arch, nf and blocks')
 
+# %% ../../nbs/77_superres.training.ipynb #2bcc5952
 @patch
 def loaders(self:SuperResStage, recipe, data, seed, device=None):
     set_seed(seed) # a loader's own random generator is drawn when it is made

@@ -53,15 +53,18 @@ class RepairStage(Stage):
     def truth(self, recipe): return None
     def callbacks(self, recipe, state, title, meta): return [WeightEMA(recipe.ema)] if recipe.ema else []
 
-    def check(self, recipe, earlier):
-        super().check(recipe, earlier)
-        if any(isinstance(o, RepairStage) and (o.widths, o.blocks) != (self.widths, self.blocks) for o in earlier):
-            raise RecipeError('all repair stages of a run train one network: give them the same widths and blocks')
+# %% ../../nbs/52b_train.repair_kind.ipynb #cbfede03
+@patch
+def check(self:RepairStage, recipe, earlier):
+    super(RepairStage, self).check(recipe, earlier)
+    if any(isinstance(o, RepairStage) and (o.widths, o.blocks) != (self.widths, self.blocks) for o in earlier):
+        raise RecipeError('all repair stages of a run train one network: give them the same widths and blocks')
 
-    def check_weights(self, recipe):
-        super().check_weights(recipe)
-        if self.feature and self.eyes != 'lite0': load_backbone(self.eyes)
-        elif self.feature and self.imagenet: load_lite(None if self.imagenet is True else self.imagenet)
+@patch
+def check_weights(self:RepairStage, recipe):
+    super(RepairStage, self).check_weights(recipe)
+    if self.feature and self.eyes != 'lite0': load_backbone(self.eyes)
+    elif self.feature and self.imagenet: load_lite(None if self.imagenet is True else self.imagenet)
 
 # %% ../../nbs/52b_train.repair_kind.ipynb #75b9fef5
 @patch

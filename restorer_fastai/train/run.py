@@ -238,7 +238,8 @@ def train(
     checkpoint_minutes:float|None=None, # Between checkpoints within an epoch; None: as the recipe says
     tensorboard:bool|None=None, # Also write RUN/tensorboard/; None: as the recipe says
     minutes:float|None=None, # Stop after so many, at the end of a batch; called again, it goes on. None: at the end of the recipe
-) -> Path|None: # `model.safetensors`; None: the minutes were over before
+    stages:int|None=None, # Stop after the first so many stages; called again, it goes on. None: after the last
+) -> Path|None: # `model.safetensors`; None: it stopped before the end of the recipe
     """Train every stage of `recipe`, with a checkpoint after each epoch and within long ones. Killed and started again it goes on where it was, also in a copy of its folder on another machine.
     Writes model.safetensors and report.html; pretrained-SIZE.safetensors after each generator stage; log.csv, turns.csv, run.json, samples/.
     Raises RecipeError for a recipe that cannot be trained and TrainingError when training fails."""
@@ -250,11 +251,13 @@ def train(
     if state.path.exists(): say(f'{run}: going on after stage {state.stage}, epoch {state.epoch}, batch {state.batch}')
     note_facts(run, recipe=recipe.name, seed=recipe.seed, data=dict(folder=str(data)) | dataset_info(data)['counts'], started=utc_now(),
                ended=None, **machine_facts(device or default_device()))
-    while state.stage < len(recipe.stages):
+    last = len(recipe.stages) if stages is None else min(stages, len(recipe.stages))
+    while state.stage < last:
         try: train_stage(recipe, state, data, device, progress, deadline)
         except OutOfTime: pass
         try_report(run)
-        if time.monotonic() >= deadline and state.stage < len(recipe.stages): return _stopped(recipe, state, minutes, say)
+        if time.monotonic() >= deadline and state.stage < last: return _stopped(recipe, state, minutes, say)
+    if state.stage < len(recipe.stages): return None
     model = finish_run(recipe, state, data)
     try_report(run)
     return model
