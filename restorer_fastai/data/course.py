@@ -162,7 +162,7 @@ def reduce_photos(
     "Small copies of photos. What cannot be read is passed over; raises CourseError when that is all."
     paths = list(find_photos(photos))
     todo = [delayed(_reduce)(o, out/o.relative_to(photos).with_suffix('.jpg'), short_side) for o in paths]
-    answers = Parallel(workers or os.cpu_count(), return_as='generator')(todo)
+    answers = Parallel(workers or os.cpu_count(), return_as='generator', idle_worker_timeout=10)(todo)
     good = sum(with_progress(answers, 'reducing photos', total=len(paths)))
     if not good: raise CourseError(f'{photos}: none of {len(paths)} photos can be read')
     return good
@@ -175,14 +175,14 @@ def _toy(course):
     build_dataset(course.work/'photos', course.work/'toy_data', pairs='none', valid_share=.25, seed=69, progress=False)
     return course.work/'toy_data'
 
-def _pack_once(course, photos):
+def _pack_once(course, photos, workers):
     "The pack of small photos in `course.home`, made when it is not there."
     pack = course.home/'photos.tar'
     if pack.exists() or pack.with_name('photos-000.tar').exists(): return pack
     found = first_that_works(_ways(photos or os.environ.get('RESTORER_PHOTOS'), course.work))
     if is_pack(found): return found
     small = course.work/'small'
-    reduce_photos(found, small)
+    reduce_photos(found, small, workers=workers)
     pack_photos(small, pack)
     return pack
 
@@ -191,11 +191,12 @@ def get_course_data(
     course:Course|None=None, # What `start_course` gave; None: it is asked
     photos=None, # Learn from these: a folder of photos, a pack, or VOC2012's tar; None: RESTORER_PHOTOS in the environment, then VOC2012 from the internet
     toy:bool|None=None, # Six sample photos? None: in quick mode
+    workers:int|None=None, # Processes; None: as many as there are cores
 ) -> Path: # A folder that `build_dataset` wrote, damaged as in the article (mix `lapaz2021`)
     """Photos to learn from, got, packed (into `course.home`) and built once for all lessons. Raises CourseError when there are none to be had:
     it does not go on with a few samples."""
     course = course or start_course()
     data = course.work/'data'
     if course.quick if toy is None else toy: return _toy(course)
-    if not (data/'dataset.json').exists(): print(build_dataset(_pack_once(course, photos), data, pairs='none', valid_share=.05))
+    if not (data/'dataset.json').exists(): print(build_dataset(_pack_once(course, photos, workers), data, pairs='none', valid_share=.05))
     return data
