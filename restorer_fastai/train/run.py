@@ -252,9 +252,9 @@ def train(
     recipe, deadline, device = load_recipe(recipe), _deadline(minutes), join_processes(device)
     said = dict(checkpoint_minutes=checkpoint_minutes, tensorboard=tensorboard)
     recipe, progress = replace(recipe, **{k: v for k,v in said.items() if v is not None}), progress and is_main()
-    with together(): return _train(recipe, Path(out), data, device, progress, deadline, minutes)
+    with together(): return _train(recipe, Path(out), data, device, progress, deadline, minutes, stages)
 
-def _train(recipe, run, data, device, progress, deadline, minutes):
+def _train(recipe, run, data, device, progress, deadline, minutes, stages):
     "`train`, in each of several processes."
     say = print if progress else lambda line: None
     if n_processes() > 1: say(f'{n_processes()} processes: a step sees {n_processes()} × `bs` photos; rates are as the recipe says')
@@ -269,8 +269,7 @@ def _train(recipe, run, data, device, progress, deadline, minutes):
         except OutOfTime: pass
         try_report(run)
         if state.stage < last and is_over(deadline): return _stopped(recipe, state, minutes, say)
-    if state.stage < len(recipe.stages): return None
-    finish_run(recipe, state, data)
+    if whole := state.stage == len(recipe.stages): finish_run(recipe, state, data)
     try_report(run)
     wait_for_all()
-    return run/'model.safetensors'
+    return run/'model.safetensors' if whole else None
