@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SchedulerError', 'what_runs_here', 'Terms', 'what_differs', 'Machines', 'machines_at']
 
-# %% ../../nbs/02a_photo.machines.ipynb #f14a3584
-import contextlib, functools, hashlib, importlib.metadata, importlib.util, itertools, os, socket, sys, time
+# %% ../../nbs/02a_photo.machines.ipynb #f21f30e8
+import contextlib, ctypes, functools, hashlib, importlib.metadata, importlib.util, itertools, os, socket, sys, time
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +92,7 @@ def what_differs(
         if theirs != ours: return f'its {name} is {ours}, and where the command was given it is {theirs}. Install the same there'
     return _sees(terms) or (terms.more() if terms.more else '')
 
-# %% ../../nbs/02a_photo.machines.ipynb #efed612a
+# %% ../../nbs/02a_photo.machines.ipynb #cf61dd2b
 _at_work = [] # what this process is doing just now
 
 def _how_busy(): return len(_at_work)
@@ -102,6 +102,15 @@ def _few_threads():
     n = int(os.environ.setdefault('OMP_NUM_THREADS', '1'))
     if 'torch' in sys.modules: sys.modules['torch'].set_num_threads(n)
     if 'cv2' in sys.modules: sys.modules['cv2'].setNumThreads(n)
+
+@functools.lru_cache
+def _keep_memory():
+    "Let the C library keep large pieces of memory that are freed, as it does in a process of its own, unless somebody has told it otherwise."
+    if os.environ.get('MALLOC_TRIM_THRESHOLD_') != '65536': return # what Dask tells it, which is good for tables
+    with contextlib.suppress(AttributeError, OSError, TypeError): # not glibc
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 32*2**20) # M_MMAP_THRESHOLD, bytes: as far as glibc raises it by itself
+        libc.mallopt(-1, 64*2**20) # M_TRIM_THRESHOLD, bytes
 
 _agrees = functools.lru_cache(what_differs) # once in each process
 
@@ -113,6 +122,7 @@ def _carry_out(terms, job):
     try:
         if wrong := _agrees(terms): raise SchedulerError(f'{_who()}: {wrong}. Then start the worker, and the command, again: it goes on where it was stopped')
         _few_threads()
+        _keep_memory()
         return _distributed().get_worker().address, job()
     finally: _at_work.remove(job)
 
