@@ -220,6 +220,9 @@ def test_a_stale_output_is_noticed():
     assert differences(old, ran('recall 0.60')) == [('a1', "'recall 0.50' -> 'recall 0.60'")]
     assert 'levels' in differences(old, ran('recall 0.50', 110))[0][1]
     assert not differences(ran('recall 0.50', tags=['varies']), ran('recall 0.60', 110))
+    buttons = deepcopy(old)
+    buttons['cells'][0]['outputs'].append(dict(output_type='display_data', data={'application/vnd.jupyter.widget-view+json': {}, 'text/plain': ['Button()']}))
+    assert not differences(old, buttons)                                       # `make prepare` takes them out of what is stored
     missing = deepcopy(old)
     del missing['cells'][0]['outputs'][1]
     assert differences(missing, old) and differences(old, missing)

@@ -42,6 +42,10 @@ def set_links(root:Path):
 
 WIDGET = 'application/vnd.jupyter.widget-view+json'
 
+def without_widgets(outputs:list)->list:
+    "What of a cell's outputs lives without its kernel."
+    return [o for o in outputs if WIDGET not in o.get('data', {})]
+
 def drop_widgets(root:Path):
     "Take out what buttons left in notebooks: without their kernel they are dead, and their state holds every picture once more."
     for path in (root/'nbs').rglob('*.ipynb'):
@@ -50,7 +54,7 @@ def drop_widgets(root:Path):
         nb = json.loads(text)
         nb['metadata'].pop('widgets', None)
         for cell in nb['cells']:
-            if 'outputs' in cell: cell['outputs'] = [o for o in cell['outputs'] if WIDGET not in o.get('data', {})]
+            if 'outputs' in cell: cell['outputs'] = without_widgets(cell['outputs'])
         new = json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n'
         if new != text: path.write_text(new, encoding='utf-8')
 
@@ -84,16 +88,18 @@ def write_readme(root:Path):
     note = '<!-- Written from nbs/index.ipynb by `make prepare`. Change it there. -->\n\n'
     (root/'README.md').write_text(note + text.strip() + '\n', encoding='utf-8')
 
-def rooms_of(floor:str, nbs:Path)->str:
-    "Links to the rooms of a floor, as nbs/pages/house.md has them."
-    found = sorted(p for p in nbs.glob('[0-9]*.ipynb') if p.stem.split('_', 1)[1].split('.')[0] == floor)
-    return ', '.join(f"[{p.stem.split('_', 1)[0]} {p.stem.split('_', 1)[1].split('.')[-1]}](../{p.name})" for p in found)
+def rooms_of(floor:str, nbs:Path)->dict:
+    "The rooms of a floor: number and name -> notebook."
+    parts = {p: p.stem.split('_', 1) for p in sorted(nbs.glob('[0-9]*.ipynb'))}
+    return {f"{number} {name.split('.')[-1]}": p for p, (number, name) in parts.items() if name.split('.')[0] == floor}
+
+def room_links(floor:str, nbs:Path)->str: return ', '.join(f'[{name}](../{p.name})' for name, p in rooms_of(floor, nbs).items())
 
 def write_house(root:Path):
     "The last column of the table in nbs/pages/house.md, from the names of the notebooks."
     path = root/'nbs'/'pages'/'house.md'
     text = path.read_text(encoding='utf-8')
-    path.write_text(re.sub(r'(?m)^(\| \*\*(\w+)\*\* \| .*? \| ).*( \|)$', lambda m: f"{m[1]}{rooms_of(m[2], root/'nbs')}{m[3]}", text), encoding='utf-8')
+    path.write_text(re.sub(r'(?m)^(\| \*\*(\w+)\*\* \| .*? \| ).*( \|)$', lambda m: f"{m[1]}{room_links(m[2], root/'nbs')}{m[3]}", text), encoding='utf-8')
 
 def prepare(root:Path):
     set_links(root)

@@ -14,7 +14,7 @@ from restorer_fastai.degrade.damage import add_gaussian_noise, to_black_and_whit
 from restorer_fastai.degrade.film import film_negative
 from restorer_fastai.degrade.marks import add_scratches
 from restorer_fastai.photo.files import find_photos
-from restorer_fastai.photo.pixels import to_float
+from restorer_fastai.photo.pixels import to_float, with_short_side
 from restorer_fastai.photo.reading import read_photo
 from restorer_fastai.photo.samples import show_photos
 from restorer_fastai.photo.writing import write_photo
@@ -23,19 +23,14 @@ SIDE = 384 # px, short side of the photos
 app = typer.Typer(help=__doc__, add_completion=False)
 
 
-def reduced(photo, short_side):
-    scale = short_side/min(photo.shape[:2])
-    return cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
 @app.command()
 def damage(photos: Annotated[Path, typer.Argument(help='Folder with two clean photos at least')], out: Path):
     "Write four worn photos: a film negative, a scratched and noisy print, a black-and-white one, a small one; and beside them, as OUT_truth, what they were."
-    first, second = (reduced(to_float(read_photo(o)), SIDE) for o in find_photos(photos)[:2])
+    first, second = (with_short_side(to_float(read_photo(o)), SIDE) for o in find_photos(photos)[:2])
     worn = {'1_negative': (film_negative(second, grain=.02, seed=1), second),
             '2_damaged': (add_gaussian_noise(add_scratches(first, count=4, seed=3), 12, seed=3), first),
             '3_black_and_white': (to_black_and_white(second), second),
-            '4_small': (reduced(first, SIDE//4), first)}
+            '4_small': (with_short_side(first, SIDE//4), first)}
     for name, (photo, truth) in worn.items():
         write_photo(out/f'{name}.png', photo)
         write_photo(out.with_name(f'{out.name}_truth')/f'{name}.png', truth)

@@ -14,7 +14,7 @@ import posixpath
 import re
 import sys
 import types
-from configparser import ConfigParser
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -22,7 +22,8 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT/'tools')]
+from check_notebooks import read_settings, rooms_of
 NBS = ROOT/'nbs'
 OUTSIDE = ('MODEL_CARD.md', 'CHANGELOG.md', 'CONTRIBUTING.md') # pages that lie beside nbs/, not in it
 FLOORS = ('photo', 'degrade', 'nets', 'baselines', 'restore', 'data', 'score', 'learn', 'train', 'oldphoto', 'superres', 'colourhistory', 'web', 'cli')
@@ -32,10 +33,8 @@ CODE = re.compile(r'(?ms)^(```|~~~).*?^\1|`[^`\n]*`')
 RAW = {} # what stands for a piece of HTML in Markdown -> that piece
 ANCHORS = {} # an exported name -> where its API is: 'page#name'
 
-def settings():
-    config = ConfigParser(delimiters=['='])
-    config.read(ROOT/'settings.ini', encoding='utf-8')
-    return config['DEFAULT']
+@cache
+def settings(): return read_settings(ROOT)
 
 def github(path, kind='blob'): return f"{settings()['git_url']}/{kind}/{settings()['branch']}/{path}"
 
@@ -194,8 +193,7 @@ def section(folder:str, first:str='')->list:
     return [{title_of(p): page_of(p.relative_to(ROOT).as_posix())} for p in found]
 
 def rooms(floor:str)->list:
-    found = sorted(p for p in NBS.glob('[0-9]*.ipynb') if p.stem.split('_', 1)[1].split('.')[0] == floor)
-    return [{' '.join([p.stem.split('_', 1)[0], p.stem.split('.')[-1].split('_', 1)[-1] if floor == 'cli' else p.stem.split('.')[-1]]): page_of(f'nbs/{p.name}')} for p in found]
+    return [{name: page_of(f'nbs/{p.name}')} for name, p in rooms_of(floor, NBS).items()]
 
 def navigation()->list:
     "From the names of the files: a new notebook or page appears by itself."

@@ -8,6 +8,7 @@ import re
 from itertools import zip_longest
 
 import numpy as np
+from check_notebooks import without_widgets
 from PIL import Image
 
 VARIES = 'varies'
@@ -52,8 +53,8 @@ def picture_difference(stored:str, new:str)->str:
     return f'a picture differs by {levels:.1f} levels on average' if levels > LEVELS else ''
 
 def texts_and_pictures(cell:dict)->tuple:
-    "What a code cell printed, in one piece, and showed: its texts, its pictures. Not its HTML, nor warnings."
-    outputs = cell.get('outputs', [])
+    "What a code cell printed, in one piece, and showed: its texts, its pictures. Not its HTML, nor warnings; nor its widgets, which live in a kernel and are not stored."
+    outputs = without_widgets(cell.get('outputs', []))
     shown = [{k: ''.join(v) for k, v in o['data'].items() if isinstance(v, (str, list))} for o in outputs if 'data' in o]
     printed = ''.join(''.join(o['text']) for o in outputs if o.get('name') == 'stdout')
     texts = [printed, *(o.get('text/markdown', o.get('text/plain', '')) for o in shown)]

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import torch
 from joblib import Parallel, delayed
 
@@ -23,7 +22,8 @@ from .voc2012 import get_voc2012, VOC_URL
 from ..nets.blocks import fast_dtype
 from ..photo.errors import FileError, RestorerError
 from ..photo.files import find_photos
-from ..photo.pack import is_pack, pack_photos
+from ..photo.pack import is_pack, pack_photos, shard_paths
+from ..photo.pixels import with_short_side
 from ..photo.progress import with_progress
 from ..photo.reading import read_photo
 from ..photo.samples import copy_samples
@@ -128,10 +128,12 @@ def _from_host(work):
     get_voc2012(work/'voc2012')
     return work/'voc2012'
 
+def _is_there(path): return path.exists() or shard_paths(path, 2)[0].exists() # also a pack in several files
+
 def _from_path(photos, work):
     "A folder of photos, or a pack; the tar of VOC2012 is unpacked."
     photos = Path(photos).expanduser()
-    if not photos.exists() and not photos.with_name(f'{photos.stem}-000.tar').exists():
+    if not _is_there(photos):
         raise FileError(photos, 'there is nothing', 'Give a folder of photos, a pack of them (`restorer pack`), or VOCtrainval_11-May-2012.tar.')
     if photos.name != Path(VOC_URL).name: return photos
     get_voc2012(work/'voc2012', photos)
@@ -147,10 +149,7 @@ def _reduce(path, to, short_side):
     if to.is_file(): return True
     try: img = read_photo(path)
     except RestorerError: return False
-    h, w = img.shape[:2]
-    scale = short_side/min(h, w)
-    if scale < 1: img = cv2.resize(img, (round(w*scale), round(h*scale)), interpolation=cv2.INTER_AREA)
-    write_photo(to, img, quality=90)
+    write_photo(to, with_short_side(img, short_side), quality=90)
     return True
 
 def reduce_photos(
@@ -161,7 +160,8 @@ def reduce_photos(
 ) -> int: # How many there are
     "Small copies of photos. What cannot be read is passed over; raises CourseError when that is all."
     paths = list(find_photos(photos))
-    todo = [delayed(_reduce)(o, out/o.relative_to(photos).with_suffix('.jpg'), short_side) for o in paths]
+    names = [o.relative_to(photos).as_posix() for o in paths]
+    todo = [delayed(_reduce)(o, out/(name if name.endswith('.jpg') else f'{name}.jpg'), short_side) for o, name in zip(paths, names)] # cat.png beside cat.jpg
     answers = Parallel(workers or os.cpu_count(), return_as='generator', idle_worker_timeout=10)(todo)
     good = sum(with_progress(answers, 'reducing photos', total=len(paths)))
     if not good: raise CourseError(f'{photos}: none of {len(paths)} photos can be read')
@@ -169,16 +169,18 @@ def reduce_photos(
 
 # %% ../../nbs/33_data.course.ipynb #4c646497
 def _toy(course):
-    "A data set of six sample photos and two held out."
+    "A data set of six sample photos and two held out, made once."
+    data = course.work/'toy_data'
+    if (data/'dataset.json').exists(): return data
     print('TOY: a data set of six sample photos, two more are held out. A network can learn from these what a negative is, but not what the world looks like.')
     for path in find_photos(copy_samples(course.work/'samples')): _reduce(path, course.work/'photos'/f'{path.stem}.png', 160)
-    build_dataset(course.work/'photos', course.work/'toy_data', pairs='none', valid_share=.25, seed=69, progress=False)
-    return course.work/'toy_data'
+    build_dataset(course.work/'photos', data, pairs='none', valid_share=.25, seed=69, progress=False)
+    return data
 
 def _pack_once(course, photos, workers):
     "The pack of small photos in `course.home`, made when it is not there."
     pack = course.home/'photos.tar'
-    if pack.exists() or pack.with_name('photos-000.tar').exists(): return pack
+    if _is_there(pack): return pack
     found = first_that_works(_ways(photos or os.environ.get('RESTORER_PHOTOS'), course.work))
     if is_pack(found): return found
     small = course.work/'small'

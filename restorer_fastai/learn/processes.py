@@ -294,7 +294,7 @@ class SharedLearner(Learner):
 
     def detach_distributed(self):
         "What `distrib_ctx` calls last, also when something went wrong."
-        if n_processes() == 1 and not hasattr(self, 'shared_cbs'): return self
+        if not hasattr(self, 'shared_cbs'): return self
         self.shared_cbs[0].unwrap()
         self.remove_cbs(self.shared_cbs)
         self.dls.loaders = self.whole_loaders

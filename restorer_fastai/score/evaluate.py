@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -24,7 +23,7 @@ from ..degrade.chance import name_hash
 from ..degrade.mixes import Plan, hole_mask
 from ..photo.errors import PhotoError, RestorerError
 from ..photo.files import find_photos
-from ..photo.pixels import to_float, to_tensor
+from ..photo.pixels import to_float, to_tensor, with_short_side
 from ..photo.reading import read_photo
 from ..photo.progress import with_progress
 from .metrics import MAX_DB, colourfulness, delta_e_map, hole_psnr, lpips_distance, mae, perceptual_measure, psnr, ssim
@@ -40,9 +39,7 @@ def load_photo(
     img = read_photo(path)
     h, w = img.shape[:2]
     if min(h, w) < smallest: raise PhotoError(path, f'{w} x {h} pixels are too few to score', f'At least {smallest} each way.')
-    scale = short_side/min(h, w) if short_side else 1
-    if scale < 1: img = cv2.resize(img, (round(w*scale), round(h*scale)), interpolation=cv2.INTER_AREA)
-    return to_float(img)
+    return to_float(with_short_side(img, short_side) if short_side else img)
 
 # %% ../../nbs/37_score.evaluate.ipynb #a9cc3ee1
 @dataclass(frozen=True)

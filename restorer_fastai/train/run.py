@@ -269,7 +269,9 @@ def _train(recipe, run, data, device, progress, deadline, minutes, stages):
         except OutOfTime: pass
         try_report(run)
         if state.stage < last and is_over(deadline): return _stopped(recipe, state, minutes, say)
-    if whole := state.stage == len(recipe.stages): finish_run(recipe, state, data)
-    try_report(run)
+    whole = state.stage == len(recipe.stages)
+    if whole:
+        finish_run(recipe, state, data)
+        try_report(run)
     wait_for_all()
     return run/'model.safetensors' if whole else None
