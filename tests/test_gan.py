@@ -15,8 +15,8 @@ def test_unusable_imagenet_weights_are_one_line_on_the_command_line(tmp_path, we
     assert done.exit_code == 1
     assert weights in done.output and 'ownload' in done.output and 'Traceback' not in done.output
 
-@pytest.mark.parametrize('critic', [dict(form='near', nf=8), dict(form='projected', nf=8, imagenet=False)])
-def test_critics_of_any_form_learn_and_play_by_recipe(tmp_path, critic):
+@pytest.mark.parametrize('critic, optimiser', [(dict(form='near', nf=8), 'sgd'), (dict(form='projected', nf=8, imagenet=False), 'fine_adam')])
+def test_critics_of_any_form_learn_and_play_by_recipe(tmp_path, critic, optimiser):
     "A critic stage, a GAN stage, killed between them and gone on: the same weights as in one go."
     from unittest.mock import patch
     import torch
@@ -29,7 +29,7 @@ def test_critics_of_any_form_learn_and_play_by_recipe(tmp_path, critic):
     build_dataset(tmp_path/'photos'/'train', tmp_path/'set', mix='archive', pairs='none', valid_share=0.2, progress=False)
     tiny = dict(size=64, samples=8, bs=4)
     recipe = recipe_from_dict(dict(network=dict(arch='resnet18', norm='batch'), critic=critic, valid_samples=2,
-                                   stages=[dict(kind='critic', **tiny), dict(kind='gan', critic_thresh=9., epochs=2, **tiny)]))
+                                   stages=[dict(kind='critic', **tiny), dict(kind='gan', critic_thresh=9., epochs=2, optimiser=optimiser, **tiny)]))
     def go(run): return train(recipe, tmp_path/'set', tmp_path/run, device='cpu', progress=False)
     go('whole')
     with patch('restorer_fastai.train.kinds.GanStage.loaders', side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt): go('killed')

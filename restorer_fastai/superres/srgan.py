@@ -12,7 +12,7 @@ from fastai.data.all import DataLoaders
 from fastcore.basics import patch
 from fastcore.foundation import L
 from torch import nn
-from ..learn.gan import GanLearner, ThresholdSwitcher
+from ..learn.gan import gan_optimiser, GanLearner, ThresholdSwitcher
 from ..learn.generator import FINE_ADAM
 from ..learn.losses import DISTANCES, PERCEPTUAL_LAYERS, WeightedLoss
 from ..learn.texture import texture_loss
@@ -143,7 +143,7 @@ class SRGANStage(TakesTurns, TextureStage):
 
 @patch
 def learner(self:SRGANStage, recipe, nets, dls, opt_func=FINE_ADAM, **kwargs):
-    if opt_func is not FINE_ADAM: kwargs['opt_func'] = partial(opt_func, mom=.9, sqr_mom=.99)
+    kwargs['opt_func'] = gan_optimiser(opt_func, 0. if opt_func is FINE_ADAM else .9) # the paper has .9
     return SRGANLearner(dls, nets['superres'], nets['critic'], self.content(), self.adversarial, self.critic_thresh, self.lr, self.critic_lr,
                         max_critic=self.max_critic, metrics=self.photo_metrics(), **kwargs)
 

@@ -33,7 +33,7 @@ from ..learn.colour import colour_learner
 from ..learn.critic import critic_dls, critic_learner
 from ..learn.frame import frame_learner, frame_truth, told_mode
 from ..learn.callbacks import HeadOnly, NormsAtRest, WeightEMA
-from ..learn.gan import GanLearner, TurnLog
+from ..learn.gan import gan_optimiser, GanLearner, TurnLog
 from ..learn.generator import FINE_ADAM, generator_learner, slower_encoder
 from ..learn.holes import hole_learner, hole_truth
 from ..learn.muon import Muon
@@ -430,9 +430,9 @@ class GanStage(TakesTurns, RestoringStage):
 # %% ../../nbs/52_train.kinds.ipynb #b1a7fcf0
 @patch
 def learner(self:GanStage, recipe, nets, dls, opt_func=FINE_ADAM, **kwargs):
-    if opt_func is not FINE_ADAM: kwargs['opt_func'] = partial(opt_func, mom=0., sqr_mom=0.99)
     return GanLearner(dls, nets['generator'], nets['critic'], loss=recipe.loss, weights=self.weights, critic_thresh=self.critic_thresh,
-                      max_critic=self.max_critic, lr=self.lr, critic_lr=self.critic_lr, metrics=self.photo_metrics(), **kwargs)
+                      max_critic=self.max_critic, lr=self.lr, critic_lr=self.critic_lr, metrics=self.photo_metrics(),
+                      opt_func=gan_optimiser(opt_func), **kwargs)
 
 @patch
 def fit(self:GanStage, learn, recipe, start_epoch=0):

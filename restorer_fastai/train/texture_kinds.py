@@ -7,9 +7,9 @@ __all__ = ['RepairCriticStage', 'RepairGanStage']
 
 # %% ../../nbs/52c_train.texture_kinds.ipynb #3d9e6b04
 from dataclasses import dataclass
-from functools import partial
 from fastai.callback.schedule import *
 from fastcore.basics import patch
+from ..learn.gan import gan_optimiser
 from ..learn.generator import FINE_ADAM
 from ..learn.texture import repair_critic_learner, RepairGan
 from .kinds import CriticStage, TakesTurns, WithCritic
@@ -52,9 +52,8 @@ class RepairGanStage(TakesTurns, RepairStage):
 # %% ../../nbs/52c_train.texture_kinds.ipynb #3d9e6b0a
 @patch
 def learner(self:RepairGanStage, recipe, nets, dls, opt_func=FINE_ADAM, **kwargs):
-    if opt_func is not FINE_ADAM: kwargs['opt_func'] = partial(opt_func, mom=0., sqr_mom=0.99)
     return RepairGan(dls, nets['repair'], nets['critic'], self.pixel_loss(), (self.adversarial, 1.), self.critic_thresh, self.max_critic,
-                     self.most, lr=self.lr, critic_lr=self.critic_lr, **kwargs)
+                     self.most, lr=self.lr, critic_lr=self.critic_lr, opt_func=gan_optimiser(opt_func), **kwargs)
 
 @patch
 def fit(self:RepairGanStage, learn, recipe, start_epoch=0):
