@@ -14,10 +14,7 @@ _OURS_ALONE = ['test_cli.py', 'test_masks.py', 'test_do_no_harm.py', 'test_defec
                'test_app.py', 'test_dataset.py', 'test_graph.py', 'test_tutorials.py', 'test_widgets.py', 'test_site.py', 'test_processes.py', 'test_scheduler.py']
 # What the notebooks of the first lane, too, try in many ways: in CI in the second lane only
 _TWICE = ['test_train.py', 'test_gan.py', 'test_export.py']
-# Started processes that wait for each other: not yet proven on a machine that is busy with other tests, so by hand, `pytest tests/test_processes.py tests/test_scheduler.py`
-_BY_HAND = ['test_processes.py', 'test_scheduler.py']
-_IN_CI = _TWICE + _BY_HAND
-collect_ignore = _OURS_ALONE if os.environ.get('RESTORER_LANE') == 'latest' else _IN_CI if os.environ.get('CI') and os.environ.get('RESTORER_LANE') == 'dev' else []
+collect_ignore = _OURS_ALONE if os.environ.get('RESTORER_LANE') == 'latest' else _TWICE if os.environ.get('CI') and os.environ.get('RESTORER_LANE') == 'dev' else []
 
 @pytest.fixture(scope='session')
 def samples(tmp_path_factory):
@@ -33,7 +30,7 @@ def tiny_model(tmp_path_factory):
     from restorer_fastai.nets.weights import save_weights
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('model')/'model.safetensors'
-    save_weights(path, build_network(NetConfig(arch='resnet18')), {})
+    save_weights(path, build_network(NetConfig(arch='lite0')), {})
     return path
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)

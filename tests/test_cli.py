@@ -224,7 +224,7 @@ def test_the_reference_network_needs_no_model(small, tmp_path):
     assert len(find_photos(tmp_path/'restored')) == len(find_photos(small/'held_out')) == out.count('.png: photo')
 
 TINY = """
-network: {arch: resnet18}
+network: {arch: lite0}
 critic: {nf: 8}
 valid_samples: 1
 stages:

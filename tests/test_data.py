@@ -203,7 +203,7 @@ def test_an_unknown_view_is_refused(root):
 # In a learner
 
 @pytest.fixture
-def learn(root): return generator_learner(get_dls(root, size=64, bs=3), NetConfig('resnet18'))
+def learn(root): return generator_learner(get_dls(root, size=64, bs=3), NetConfig('lite0'))
 
 def test_fastai_shows_batches_and_results(learn):
     import matplotlib

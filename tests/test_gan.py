@@ -28,7 +28,7 @@ def test_critics_of_any_form_learn_and_play_by_recipe(tmp_path, critic, optimise
     copy_samples(tmp_path/'photos')
     build_dataset(tmp_path/'photos'/'train', tmp_path/'set', mix='archive', pairs='none', valid_share=0.2, progress=False)
     tiny = dict(size=64, samples=8, bs=4)
-    recipe = recipe_from_dict(dict(network=dict(arch='resnet18', norm='batch'), critic=critic, valid_samples=2,
+    recipe = recipe_from_dict(dict(network=dict(arch='lite0', norm='batch'), critic=critic, valid_samples=2,
                                    stages=[dict(kind='critic', **tiny), dict(kind='gan', critic_thresh=9., epochs=2, optimiser=optimiser, **tiny)]))
     def go(run): return train(recipe, tmp_path/'set', tmp_path/run, device='cpu', progress=False)
     go('whole')

@@ -110,7 +110,7 @@ def test_shadowing_is_seen(data, net):
 def test_a_whole_run_shadows_nothing(data, tmp_path):
     "With the callbacks of the training, too: its bar, log, sheets, checkpoints."
     stage = dict(size=64, samples=4, bs=2)
-    recipe = recipe_from_dict(dict(network=dict(arch='resnet18', norm='batch', residual=True, head=8), critic=dict(nf=8), ema=.9, valid_samples=2, mix='lapaz2021',
+    recipe = recipe_from_dict(dict(network=dict(arch='lite0', norm='batch', residual=True, head=8), critic=dict(nf=8), ema=.9, valid_samples=2, mix='lapaz2021',
         stages=[dict(kind='generator', head_only=True) | stage, dict(kind='critic') | stage, dict(kind='gan', critic_thresh=9.) | stage]))
     train(recipe, data, tmp_path/'run', device='cpu', progress=False)
 

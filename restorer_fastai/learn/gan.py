@@ -283,6 +283,8 @@ class Turn(NamedTuple):
 class TurnLog(Callback):
     "Keep for each training batch whose turn it was, what it paid, how often the critic was right: `rows`, and `turns` with the first two."
     order = ThresholdSwitcher.order + 1 # when everybody has counted
+    kept = 5000 # so many turns, the last ones, go into a checkpoint
+    def __init__(self): self.before_fit()
     def before_fit(self): self._rows, self._seen = [], []
     def before_batch(self): self._generator = self.turn_taker.gen_mode
     def after_batch(self):
@@ -308,6 +310,9 @@ class TurnLog(Callback):
         "The mean loss that `who` paid."
         losses = [loss for name,loss in self.turns if name == who]
         return sum(losses)/len(losses) if losses else float('nan')
+
+    def state_dict(self, within_epoch=True): return dict(rows=[tuple(o) for o in self.rows[-self.kept:]])
+    def load_state_dict(self, state, within_epoch=True): self._rows = [Turn(*o) for o in state['rows']]
 
 # %% ../../nbs/48_learn.gan.ipynb #1215c315
 def _as_turn(row): # a `Turn`, (who, loss), or a row of a CSV file

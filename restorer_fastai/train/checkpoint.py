@@ -95,7 +95,7 @@ def memories_of(
     within_epoch:bool, # Between two batches, and not at the end of an epoch
 ) -> dict: # Name of a callback -> its state
     "What the callbacks of `learn` have to remember, as plain values and tensors."
-    found = {cb.name: _plain(cb.state_dict(within_epoch)) for cb in learn.cbs if hasattr(type(cb), 'state_dict')}
+    found = {cb.name: _plain(cb.state_dict(within_epoch)) for cb in learn.cbs.sorted('order') if hasattr(type(cb), 'state_dict')}
     return {k: v for k,v in found.items() if v}
 
 # %% ../../nbs/50_train.checkpoint.ipynb #6197ee3e

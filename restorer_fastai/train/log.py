@@ -139,8 +139,8 @@ class TurnTable(EpochEnd):
         "The turns of this epoch."
         return [Turn(*o) for o in [*self.earlier, *self.turn_log.rows[self.seen_before:]]]
 
-    def state_dict(self, within_epoch): return dict(turns=[list(o) for o in self.turns]) if within_epoch else {}
-    def load_state_dict(self, state, within_epoch): self.earlier = state['turns']
+    def state_dict(self, within_epoch): return dict(turns=[list(o) for o in self.turns] if within_epoch else [])
+    def load_state_dict(self, state, within_epoch): self.earlier, self.seen_before = state['turns'], len(self.turn_log.rows) # has come back, too
 
     def end_of_epoch(self):
         rows = [dict(stage=self.title, epoch=self.epoch + 1) | o._asdict() for o in self.turns]
