@@ -30,7 +30,7 @@ def tiny_model(tmp_path_factory):
     from restorer_fastai.nets.weights import save_weights
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('model')/'model.safetensors'
-    save_weights(path, build_network(NetConfig(arch='lite0')), {})
+    save_weights(path, build_network(NetConfig(arch='resnet18')), {})
     return path
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
