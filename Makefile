@@ -33,7 +33,7 @@ export PIP_NO_COMPILE := $(if $(CI),no,yes)
 SAY = @printf '\n== %s  %s\n' "$$(date +%H:%M:%S)"
 
 help:
-	@echo 'make demo         install, restore four worn photos (a minute), then train a toy of your own (10 minutes on two cores that are fast at bf16, 20 on others)'
+	@echo 'make demo         install, restore four worn photos (a minute), then train a toy of your own (10 minutes on two cores that are fast at bf16, half an hour on others)'
 	@echo 'make benchmark    the tables of scores in nbs/pages/numbers.md: PHOTOS="NAME=FOLDER ..." of clean photos (without: two samples, in minutes), OPTIONS="..." of benchmarks/quality.py'
 	@echo 'make test         install, then run the library notebooks and pytest'
 	@echo 'make test-latest  the wheel in a fresh environment with the newest fastai: pytest, every tutorial, nbdev 3'
