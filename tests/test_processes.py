@@ -23,9 +23,9 @@ RECIPES = dict( # together every kind of stage
     parts=ALL_PARTS | dict(stages=[stage('look', mix='archive'), stage('colour', mix='colourless'), stage('holes', mix='painted', zoom=2)]),
     critic=NET | dict(stages=[stage('generator', frozen='unet'), stage('critic')]),
     frame_lite=TINY | dict(stages=[stage('frame_lite', imagenet=False, frozen=True)]), film=TINY | dict(stages=[stage('film', imagenet=False)]),
-    repair=NET | dict(stages=[stage('repair', **WIDTHS, every=1), stage('repair_critic', **WIDTHS), stage('repair_gan', **WIDTHS, epochs=2, feature=0.)]),
+    repair=NET | dict(stages=[stage('repair', **WIDTHS, every=1), stage('repair_critic', **WIDTHS), stage('repair_gan', **WIDTHS, epochs=2, feature=0., optimiser='sgd')]),
     superres=TINY | dict(stages=[stage('superres', **LARGE), stage('superres_texture', **LARGE, eyes='lite0', imagenet=False),
-                                 stage('srgan', **LARGE, critic_nf=8, eyes='lite0', imagenet=False)]),
+                                 stage('srgan', **LARGE, critic_nf=8, eyes='lite0', imagenet=False, optimiser='sgd')]),
     defects=TINY | dict(stages=[stage('defects', eyes=False, widths=[8]*6)]), inpaint=TINY | dict(stages=[stage('inpaint')]),
     colorize=TINY | dict(stages=[stage('colorize', imagenet=False)]), colour_history=TINY | dict(stages=[stage('colour_history', imagenet=False, hints=.5)]))
 SAME = 'whole', 'pixels', 'enlarged'
